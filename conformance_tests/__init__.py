@@ -1,0 +1,1 @@
+"""Conformance tests: do the harness, the workloads and a submission satisfy the spec?"""

@@ -1,0 +1,98 @@
+"""The mini tier changes sizes and targets, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from spec import tiers, workloads
+from spec.clauses import VERSIONS, UnknownVersion
+from spec.tiers import Tier
+from spec.workloads import UnknownWorkload
+
+MINI = tiers.names("mini")
+
+SIZES = {
+    "num_train_examples": 12_000,
+    "num_validation_examples": 1_441,
+    "num_test_examples": 1_441,
+    "num_eval_train_examples": 1_441,
+    "eval_batch_size": 512,
+    "batch_size_divisor": 16,
+    "step_hint": 1_200,
+    "max_allowed_runtime_sec": 240,
+    "eval_period_time_sec": 6,
+    "simulated_step_seconds": 0.05,
+}
+OF_THE_TIER = {
+    *SIZES,
+    "validation_target_value",
+    "test_target_value",
+    "model_config",
+    "model_overrides",
+}
+
+
+def test_the_full_tier_is_the_workload_table() -> None:
+    assert tiers.names(Tier.FULL) == workloads.names()
+    for name in tiers.names("full"):
+        assert tiers.get(name) is tiers.get(name, "full", "v0.6") is workloads.get(name)
+
+
+@pytest.mark.clause("WORK-12", "WORK-13")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", MINI)
+def test_a_mini_row_keeps_what_is_not_a_size_or_target(name: str, version: str) -> None:
+    mini = vars(tiers.get(name, Tier.MINI, version))
+    full = vars(workloads.get(name, version))
+    assert {key: mini[key] for key in SIZES} == SIZES
+    for key in full.keys() - OF_THE_TIER:
+        assert mini[key] == full[key]
+
+
+@pytest.mark.clause("WORK-9", "WORK-12")
+@pytest.mark.parametrize("name", MINI)
+def test_a_mini_budget_leaves_room_for_more_steps_than_the_hint(name: str) -> None:
+    mini = tiers.get(name, "mini")
+    assert mini.step_seconds == 0.05
+    assert mini.max_allowed_runtime_sec / mini.step_seconds >= mini.step_hint
+    assert mini.eval_period_time_sec * 10 <= mini.max_allowed_runtime_sec
+
+
+@pytest.mark.clause("WORK-13")
+@pytest.mark.parametrize("name", MINI)
+def test_the_target_setting_batch_size_can_be_divided(name: str) -> None:
+    assert 512 % tiers.get(name, "mini").batch_size_divisor == 0
+
+
+@pytest.mark.clause("WORK-12")
+@pytest.mark.parametrize("name", MINI)
+def test_a_mini_model_is_smaller_and_has_the_switches_of_its_variant(name: str) -> None:
+    mini, full = tiers.get(name, "mini"), workloads.get(name)
+    assert mini.model_config.keys() == full.model_config.keys()
+    assert mini.model_overrides.keys() == full.model_overrides.keys()
+    for key, value in mini.model_overrides.items():
+        assert mini.model_config[key] == value
+    for key in ("latent_dim", "num_message_passing_steps"):
+        assert mini.model_config[key] < full.model_config[key]
+    assert len(mini.model_config["hidden_dims"]) == len(full.model_config["hidden_dims"])
+    for key in ("num_outputs", "activation_fn_name"):
+        assert mini.model_config[key] == full.model_config[key]
+
+
+@pytest.mark.clause("WORK-12")
+def test_the_mini_tier_has_ogbg_and_its_variants() -> None:
+    assert MINI == ("ogbg", "ogbg_gelu", "ogbg_silu", "ogbg_model_size")
+    assert {workloads.base_name(name) for name in MINI} == set(tiers.MINI_ROWS)
+
+
+def test_a_workload_without_mini_tier_is_an_error_that_says_so() -> None:
+    with pytest.raises(UnknownWorkload, match="unknown mini-tier workload 'wmt'; known: ogbg"):
+        tiers.get("wmt", "mini")
+    with pytest.raises(UnknownWorkload, match="did you mean ogbg"):
+        tiers.get("obgb", "mini")
+    with pytest.raises(UnknownVersion):
+        tiers.get("ogbg", "mini", "v1")
+    with pytest.raises(ValueError, match="'tiny'"):
+        tiers.get("ogbg", "tiny")
+    with pytest.raises(ValueError, match="'tiny'"):
+        tiers.names("tiny")
