@@ -1,0 +1,138 @@
+"""The JAX side of the backend protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from algoperf_ref.errors import UserError
+from algoperf_ref.frameworks.base import Key
+from algoperf_ref.frameworks.jax_sharding import get_batch_dim_sharding, get_replicate_sharding
+
+
+class JaxBackend:
+    """JAX on all devices of this process; see :class:`algoperf_ref.frameworks.base.Backend`."""
+
+    name = "jax"
+
+    def __init__(self) -> None:
+        # Set explicitly: the streams of a seed must not depend on the user's JAX settings.
+        jax.config.update("jax_default_prng_impl", "threefry2x32")
+        jax.config.update("jax_threefry_partitionable", True)
+        self._batch_sharding = get_batch_dim_sharding()
+        self._replicated = get_replicate_sharding()
+        self._step_keys = jax.jit(
+            lambda key, step: tuple(jax.random.split(jax.random.fold_in(key, step), 4))
+        )
+
+    @property
+    def num_devices(self) -> int:
+        """Number of local devices."""
+        return jax.local_device_count()
+
+    def seed_key(self, seed: int) -> Key:
+        """Returns ``jax.random.PRNGKey(seed)``: ``uint32[2]``."""
+        return jax.random.PRNGKey(seed)
+
+    def split(self, key: Key, num: int = 2) -> Sequence[Key]:
+        """Returns ``num`` keys."""
+        return list(jax.random.split(key, num))
+
+    def fold_in(self, key: Key, data: int) -> Key:
+        """Returns ``jax.random.fold_in(key, data)``."""
+        return jax.random.fold_in(key, data)
+
+    def step_keys(self, key: Key, global_step: int) -> Sequence[Key]:
+        """Returns the four keys of a step; one compiled call, since it is on the clock."""
+        keys: tuple[Key, ...] = self._step_keys(key, np.uint32(global_step))
+        return keys
+
+    def key_to_seed(self, key: Key) -> int:
+        """Returns the two words of a key as one integer below 2**64."""
+        high, low = (int(word) for word in np.asarray(key))
+        return high << 32 | low
+
+    def seed_global_generators(self, key: Key) -> None:
+        """Does nothing: JAX has no hidden generators."""
+
+    def place_batch(self, batch: Any) -> Any:
+        """Places numpy leaves as global arrays, axis 0 cut over the mesh ``batch``."""
+        return jax.device_put(batch, self._batch_sharding)
+
+    def replicate(self, tree: Any) -> Any:
+        """Places a copy of every leaf on every device."""
+        return jax.device_put(tree, self._replicated)
+
+    def synchronize(self, *trees: Any) -> None:
+        """Blocks until every array in the trees is computed."""
+        jax.block_until_ready(trees)
+
+    def free_memory(self) -> None:
+        """Does nothing: arrays are freed with their last reference."""
+
+    def compile_workload(self, workload: Any, params: Any) -> Any:
+        """Returns the parameters unchanged: submissions compile their own steps."""
+        return params
+
+    def export_state(self, params: Any, optimizer_state: Any, model_state: Any) -> dict[str, Any]:
+        """Returns the leaves of all three trees by path, as numpy arrays or Python scalars.
+
+        An optimizer state ``(tree, update_function)`` is stored without its function.
+        """
+        tree = _without_function(optimizer_state)
+        return {
+            "params": _leaves_by_path(params),
+            "optimizer_state": _leaves_by_path(tree),
+            "model_state": _leaves_by_path(model_state),
+        }
+
+    def import_state(
+        self, exported: dict[str, Any], params: Any, optimizer_state: Any, model_state: Any
+    ) -> tuple[Any, Any, Any]:
+        """Restores leaves into the structure of the fresh state; see the protocol."""
+        new_params = self._fill(params, exported["params"], "params")
+        tree = _without_function(optimizer_state)
+        new_tree = self._fill(tree, exported["optimizer_state"], "optimizer_state")
+        if tree is not optimizer_state:
+            new_tree = (new_tree, optimizer_state[1])
+        return new_params, new_tree, self._fill(model_state, exported["model_state"], "model_state")
+
+    def _fill(self, fresh: Any, leaves: dict[str, Any], what: str) -> Any:
+        paths, structure = jax.tree_util.tree_flatten_with_path(fresh)
+        names = [jax.tree_util.keystr(path) for path, _ in paths]
+        if set(names) != set(leaves):
+            differing = sorted(set(names) ^ set(leaves))[0]
+            raise UserError(
+                f"checkpoint: {what} has another structure than the submission's initial state "
+                f"(first difference: {differing or 'the root'}); start anew with --overwrite"
+            )
+        restored = []
+        for name, (_, old) in zip(names, paths, strict=True):
+            new = leaves[name]
+            if isinstance(old, jax.Array):
+                new = jax.device_put(np.asarray(new), old.sharding)
+            elif isinstance(new, np.ndarray) and not isinstance(old, np.ndarray):
+                new = self.replicate(new)
+            restored.append(new)
+        return jax.tree_util.tree_unflatten(structure, restored)
+
+
+def _without_function(optimizer_state: Any) -> Any:
+    """Drops the update function of the usual pair ``(tree, function or None)``."""
+    is_pair = isinstance(optimizer_state, tuple) and type(optimizer_state) is tuple
+    if is_pair and len(optimizer_state) == 2:
+        function = optimizer_state[1]
+        if function is None or callable(function):
+            return optimizer_state[0]
+    return optimizer_state
+
+
+def _leaves_by_path(tree: Any) -> dict[str, Any]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    on_host = jax.device_get([leaf for _, leaf in leaves])
+    return {
+        jax.tree_util.keystr(path): value for (path, _), value in zip(leaves, on_host, strict=True)
+    }

@@ -1,0 +1,440 @@
+"""One trial: the training loop.
+
+The loop decides nothing itself. It feeds what happens to the clock of :mod:`spec.timing`, asks
+:mod:`spec.evaluation` what is due, and does it. It runs unchanged on a real or a simulated clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from algoperf_ref.errors import UserError
+from algoperf_ref.frameworks.base import Backend, Key
+from algoperf_ref.harness.console import Observer
+from algoperf_ref.harness.loading import Submission
+from algoperf_ref.harness.results import Status
+from algoperf_ref.harness.time_source import TimeSource
+from spec.evaluation import (
+    Goal,
+    Progress,
+    end_reason,
+    evaluation_problem,
+    is_due,
+    time_check_is_due,
+)
+from spec.submission import TrainingCompleteError
+from spec.timing import Clock, Event
+
+_LOG = logging.getLogger(__name__)
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What distinguishes one trial from another.
+
+    Attributes:
+      hyperparameters: named tuple, or None under self-tuning.
+      key: random key of the trial.
+      budget_seconds: limit of the submission time.
+      goal: metric and targets.
+      global_batch_size: of training.
+      eval_batch_size: of evaluations, global.
+      data_dir: where the data sets are.
+      imagenet_v2_data_dir: for the ImageNet workloads' test split.
+      max_global_steps: step limit, None for none.
+      skip_evaluations: never evaluate; the budget is then checked after every step.
+      preemption_count: how often the trial was resumed.
+      title: one line for people.
+    """
+
+    hyperparameters: Any
+    key: Key
+    budget_seconds: float
+    goal: Goal
+    global_batch_size: int
+    eval_batch_size: int
+    data_dir: str
+    imagenet_v2_data_dir: str | None = None
+    max_global_steps: int | None = None
+    skip_evaluations: bool = False
+    preemption_count: int = 0
+    title: str = ""
+
+
+class Recorder(Protocol):
+    """Where a trial's rows and checkpoints go; see :class:`algoperf_ref.harness.study.Files`."""
+
+    def evaluation(self, metrics: Metrics, global_step: int) -> None:
+        """Logs the row of an evaluation; may add keys to ``metrics``."""
+        ...
+
+    def final(self, score: float, global_step: int) -> None:
+        """Logs the last row."""
+        ...
+
+    @property
+    def wants_checkpoints(self) -> bool:
+        """False if gathering the state would be wasted."""
+        ...
+
+    def checkpoint(self, state: Mapping[str, Any], global_step: int) -> None:
+        """Stores a checkpoint."""
+        ...
+
+
+class CountingQueue:
+    """The input queue that submissions draw from; counts the batches, so a resume can skip them.
+
+    The count is the position of the data stream: a submission may draw several batches per step.
+    """
+
+    def __init__(self, batches: Iterator[Any], drawn: int = 0) -> None:
+        """Args:
+        batches: infinite stream, already at position ``drawn``.
+        drawn: batches drawn by earlier runs of the trial.
+        """
+        self._batches = batches
+        self.drawn = drawn
+
+    def __iter__(self) -> CountingQueue:
+        """Returns itself."""
+        return self
+
+    def __next__(self) -> Any:
+        """Returns the next batch."""
+        batch = next(self._batches)
+        self.drawn += 1
+        return batch
+
+
+class SubmissionFailed(Exception):
+    """A function of the submission raised; the original exception is the cause."""
+
+    def __init__(self, function: str, global_step: int, error: BaseException) -> None:
+        """Args:
+        function: name of the submission function.
+        global_step: steps done before.
+        error: what it raised.
+        """
+        super().__init__(
+            f"the submission's {function} raised {type(error).__name__} "
+            f"after {global_step} steps: {error}"
+        )
+
+
+@dataclass
+class Trial:
+    """A trial in progress. :meth:`run` trains it to its end.
+
+    Attributes:
+      clock: accounts so far.
+      progress: what the rules know of the run.
+      eval_results: ``(global_step, metrics)``; the live list that the submission sees.
+    """
+
+    workload: Any
+    submission: Submission
+    backend: Backend
+    settings: TrialSettings
+    time_source: TimeSource
+    recorder: Recorder
+    observer: Observer
+    torch_compile: bool = True
+    clock: Clock = field(init=False)
+    progress: Progress = field(init=False, default_factory=Progress)
+    eval_results: list[tuple[int, Metrics]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock.start(0.0)
+        self._params: Any = None
+        self._optimizer_state: Any = None
+        self._model_state: Any = None
+
+    def run(self, restored: Mapping[str, Any] | None = None) -> Status:
+        """Initialises, trains to the end, and logs the last row and checkpoint.
+
+        Args:
+          restored: contents of a checkpoint to go on from.
+
+        Returns:
+          Why it ended.
+
+        Raises:
+          SubmissionFailed: the submission raised something else than ``TrainingCompleteError``.
+          UserError: missing data, or a checkpoint that does not fit.
+        """
+        drawn = int(restored["batches_drawn"]) if restored else 0
+        rng = self._initialise(drawn)
+        carried: Mapping[str, float] = {}
+        if restored:
+            carried = self._restore(restored)
+        settings = self.settings
+        self.observer.started(
+            settings.title, settings.goal, settings.budget_seconds, self.progress.global_step
+        )
+        now = self.time_source.start()
+        self.clock = Clock.start(now, **carried)
+        self.progress = self.progress.resumed_at(now)
+        reason = self._train(rng)
+        self.recorder.final(self.clock.submission_seconds, self.progress.global_step)
+        if not self.eval_results or self.eval_results[-1][0] != self.progress.global_step:
+            self._save_checkpoint()
+        return reason
+
+    # The order in which keys are used is part of the contract (section 5, steps 1 and 2).
+    def _initialise(self, drawn: int) -> Key:
+        settings, workload, backend = self.settings, self.workload, self.backend
+        backend.free_memory()
+        data_key, opt_key, model_key, rng = backend.split(settings.key, 4)
+        self._queue = CountingQueue(
+            workload.build_input_queue(
+                data_key,
+                "train",
+                settings.data_dir,
+                settings.global_batch_size,
+                start_step=drawn,
+            ),
+            drawn,
+        )
+        self._params, self._model_state = workload.init_model_fn(model_key)
+        if self.torch_compile:
+            self._params = backend.compile_workload(workload, self._params)
+        backend.seed_global_generators(opt_key)
+        try:
+            self._optimizer_state = self.submission.module.init_optimizer_state(
+                workload, self._params, self._model_state, settings.hyperparameters, opt_key
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            raise SubmissionFailed("init_optimizer_state", 0, error) from error
+        return rng
+
+    def _train(self, rng: Key) -> Status:
+        settings, backend, workload = self.settings, self.backend, self.workload
+        module = self.submission.module
+        select, update = module.data_selection, module.update_params
+        types, loss_type = workload.model_params_types, workload.loss_type
+        hyperparameters, max_steps = settings.hyperparameters, settings.max_global_steps
+        eval_period = float(workload.eval_period_time_sec)
+        read, step_keys, observer = self.time_source.read, backend.step_keys, self.observer
+        train_state = self._train_state()
+        view = {"train_state": MappingProxyType(train_state)}
+        extra = view if self.submission.takes_train_state else {}
+        self._call_arguments = {
+            "workload": workload,
+            "current_params_types": types,
+            "hyperparameters": hyperparameters,
+            "loss_type": loss_type,
+            "eval_results": self.eval_results,
+        }
+
+        while (reason := end_reason(self.progress, max_steps)) is None:
+            step = self.progress.global_step
+            select_key, update_key, prepare_key, eval_key = step_keys(rng, step)
+            # PyTorch's hidden generator: a step draws the same numbers whatever ran before it.
+            backend.seed_global_generators(update_key)
+            completed = False
+            function = "data_selection"
+            try:
+                batch = select(
+                    workload,
+                    self._queue,
+                    self._optimizer_state,
+                    self._params,
+                    self._model_state,
+                    hyperparameters,
+                    step,
+                    select_key,
+                )
+                function = "update_params"
+                try:
+                    self._optimizer_state, self._params, self._model_state = update(
+                        current_param_container=self._params,
+                        model_state=self._model_state,
+                        batch=batch,
+                        optimizer_state=self._optimizer_state,
+                        global_step=step,
+                        rng=update_key,
+                        **self._call_arguments,
+                        **extra,
+                    )
+                except TrainingCompleteError:
+                    completed = True
+                backend.synchronize(self._optimizer_state, self._params, self._model_state)
+            except UserError:
+                raise
+            except Exception as error:
+                raise SubmissionFailed(function, step, error) from error
+            now = read(Event.STEP_ENDED)
+            self.clock = self.clock.advance(Event.STEP_ENDED, now)
+            self.progress = self.progress.after_step(max_steps, completed)
+            due = not settings.skip_evaluations and is_due(
+                seconds_since_last_evaluation=self.progress.seconds_since_last_evaluation(now),
+                eval_period_seconds=eval_period,
+                training_complete=self.progress.training_complete,
+            )
+            if due:
+                del batch  # its memory is wanted for the evaluation
+                self._update(train_state)
+                self._prepare(prepare_key)
+            if time_check_is_due(evaluation_due=due, evaluations_skipped=settings.skip_evaluations):
+                self.progress = self.progress.after_time_check(
+                    self.clock.submission_seconds, settings.budget_seconds
+                )
+            if due and self.progress.is_time_remaining:
+                self._evaluate(eval_key)
+            elif observer.wants_step(self.progress.global_step):
+                observer.stepped(self.progress.global_step, self.clock.submission_seconds)
+                self.clock = self.clock.advance(Event.LOGGED, read(Event.LOGGED))
+            self._update(train_state)
+        return Status(reason.value)
+
+    def _prepare(self, key: Key) -> None:
+        """Lets the submission prepare for an evaluation, on its time."""
+        if self.submission.has_prepare_for_eval:
+            step = self.progress.global_step
+            try:
+                self._optimizer_state, self._params, self._model_state = (
+                    self.submission.module.prepare_for_eval(
+                        current_param_container=self._params,
+                        model_state=self._model_state,
+                        optimizer_state=self._optimizer_state,
+                        global_step=step,
+                        rng=key,
+                        **self._call_arguments,
+                    )
+                )
+                self.backend.synchronize(self._optimizer_state, self._params, self._model_state)
+            except UserError:
+                raise
+            except Exception as error:
+                raise SubmissionFailed("prepare_for_eval", step, error) from error
+        self.clock = self.clock.advance(Event.PREPARED, self.time_source.read(Event.PREPARED))
+
+    def _evaluate(self, key: Key) -> None:
+        """Evaluates, logs and checkpoints, off the submission's time."""
+        settings, step = self.settings, self.progress.global_step
+        read = self.time_source.read
+        metrics: Metrics | None = None
+        try:
+            metrics = dict(
+                self.workload.eval_model(
+                    settings.eval_batch_size,
+                    self._params,
+                    self._model_state,
+                    key,
+                    settings.data_dir,
+                    settings.imagenet_v2_data_dir,
+                    step,
+                )
+            )
+        except NotImplementedError:
+            raise  # a RuntimeError to Python, but a defect of the workload
+        except (RuntimeError, MemoryError) as error:
+            problem: str | None = f"{type(error).__name__}: {error}"
+            _LOG.warning("evaluation at step %d failed", step, exc_info=True)
+            self.backend.free_memory()
+        else:
+            problem = evaluation_problem(metrics, settings.goal)
+        now = read(Event.EVALUATED)
+        self.clock = self.clock.advance(Event.EVALUATED, now)
+        if metrics is None:
+            self.progress = self.progress.after_failed_evaluation(now)
+        else:
+            self.progress = self.progress.after_evaluation(metrics, settings.goal, now)
+            metrics.update(self._times())
+            self.eval_results.append((step, metrics))
+            self.recorder.evaluation(metrics, step)
+            self.observer.evaluated(step, metrics)
+        if problem is not None:
+            failed = self.progress.failed_evaluations_in_row
+            message = f"the evaluation at step {step} failed ({failed} in a row): {problem}"
+            _LOG.warning("%s", message)
+            self.observer.noticed(message)
+        if metrics is not None:
+            self._save_checkpoint()
+        self.clock = self.clock.advance(Event.LOGGED, read(Event.LOGGED))
+
+    def _times(self) -> Metrics:
+        clock = self.clock
+        return {
+            "score": clock.submission_seconds,
+            "total_duration": clock.total_seconds,
+            "accumulated_submission_time": clock.submission_seconds,
+            "accumulated_eval_time": clock.evaluation_seconds,
+            "accumulated_logging_time": clock.logging_seconds,
+        }
+
+    def _train_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {}
+        self._update(state)
+        return state
+
+    def _update(self, train_state: dict[str, Any]) -> None:
+        """Brings the submission's view of the run up to date (contract, section 5)."""
+        progress, clock = self.progress, self.clock
+        train_state["validation_goal_reached"] = progress.validation_goal_reached
+        train_state["test_goal_reached"] = progress.test_goal_reached
+        train_state["is_time_remaining"] = progress.is_time_remaining
+        train_state["last_eval_time"] = progress.last_evaluation_end_seconds or 0.0
+        train_state["training_complete"] = progress.training_complete
+        train_state["accumulated_submission_time"] = clock.submission_seconds
+        train_state["accumulated_eval_time"] = clock.evaluation_seconds
+        train_state["accumulated_logging_time"] = clock.logging_seconds
+        train_state["last_step_end_time"] = clock.last_reading_seconds
+
+    def _save_checkpoint(self) -> None:
+        if not self.recorder.wants_checkpoints:
+            return
+        progress, clock = self.progress, self.clock
+        self.recorder.checkpoint(
+            {
+                "global_step": progress.global_step,
+                "batches_drawn": self._queue.drawn,
+                "preemption_count": self.settings.preemption_count,
+                "accounts": {
+                    "submission_seconds": clock.submission_seconds,
+                    "evaluation_seconds": clock.evaluation_seconds,
+                    "logging_seconds": clock.logging_seconds,
+                },
+                "progress": {
+                    "is_time_remaining": progress.is_time_remaining,
+                    "validation_goal_reached": progress.validation_goal_reached,
+                    "test_goal_reached": progress.test_goal_reached,
+                    "training_complete": progress.training_complete,
+                    "failed_evaluations_in_row": progress.failed_evaluations_in_row,
+                    "evaluated": progress.last_evaluation_end_seconds is not None,
+                },
+                "eval_results": [[step, dict(metrics)] for step, metrics in self.eval_results],
+                "training": self.backend.export_state(
+                    self._params, self._optimizer_state, self._model_state
+                ),
+            },
+            progress.global_step,
+        )
+
+    def _restore(self, stored: Mapping[str, Any]) -> Mapping[str, float]:
+        """Puts a checkpoint's state in place; returns the seconds carried over."""
+        self._params, self._optimizer_state, self._model_state = self.backend.import_state(
+            stored["training"], self._params, self._optimizer_state, self._model_state
+        )
+        old = stored["progress"]
+        self.progress = Progress(
+            global_step=int(stored["global_step"]),
+            is_time_remaining=bool(old["is_time_remaining"]),
+            validation_goal_reached=bool(old["validation_goal_reached"]),
+            test_goal_reached=bool(old["test_goal_reached"]),
+            training_complete=bool(old["training_complete"]),
+            failed_evaluations_in_row=int(old["failed_evaluations_in_row"]),
+            last_evaluation_end_seconds=0.0 if old["evaluated"] else None,
+        )
+        self.eval_results.extend((int(step), dict(m)) for step, m in stored["eval_results"])
+        accounts: Mapping[str, float] = stored["accounts"]
+        return accounts

@@ -1,0 +1,250 @@
+"""``python -m algoperf_ref.run``: trains a submission on a workload, timed and logged.
+
+The only place where the harness and the workloads meet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algoperf_ref import workloads
+from algoperf_ref.errors import UserError
+from algoperf_ref.harness.console import Console, Observer, Quiet
+from algoperf_ref.harness.loading import find_submission_file
+from algoperf_ref.harness.options import CLOCKS, RunOptions
+from algoperf_ref.harness.results import StudyResult, TrialResult
+from algoperf_ref.harness.study import run_study as run_trials
+from spec.clauses import VERSIONS
+from spec.records import FRAMEWORKS
+from spec.rulesets import Tuning
+from spec.tiers import Tier
+
+
+def run_trial(
+    workload: str,
+    framework: str,
+    submission_path: str | Path,
+    *,
+    tier: str = "full",
+    data_dir: str | Path = "~/data",
+    hyperparameters: Mapping[str, Any] | None = None,
+    tuning: str = "external",
+    seed: int | None = None,
+    study: int | None = None,
+    rules: str = VERSIONS[-1],
+    clock: str = "wall",
+    step_seconds: float | None = None,
+    max_global_steps: int | None = None,
+    output_dir: str | Path | None = None,
+    experiment_name: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = True,
+    **options: Any,
+) -> TrialResult:
+    """Runs one trial from Python.
+
+    Args:
+      workload: for example ``"ogbg"``; see ``algoperf_ref.workloads.names(tier=...)``.
+      framework: ``"jax"`` or ``"pytorch"``.
+      submission_path: the submission's file or directory.
+      tier: ``"full"`` or ``"mini"``.
+      data_dir: where the data sets are.
+      hyperparameters: the point to train with; None under ``tuning="self"``.
+      tuning: ``"external"`` or ``"self"``.
+      seed: 0 to 2**32 - 1; None draws one, which the result states.
+      study: index of the study.
+      rules: ruleset version.
+      clock: ``"wall"``, or ``"steps"`` for simulated time.
+      step_seconds: simulated cost of a step in seconds; None takes the workload's.
+      max_global_steps: step limit.
+      output_dir: where to keep logs and checkpoints; None keeps none.
+      experiment_name: directory below ``output_dir``.
+      resume: go on with the trial found there.
+      overwrite: delete the trial found there.
+      quiet: show no progress.
+      **options: any other field of :class:`algoperf_ref.harness.options.RunOptions`.
+
+    Returns:
+      The result, also if the trial failed; see its ``status`` and ``message``.
+
+    Raises:
+      UserError: bad input or missing data.
+    """
+    result = run_study(
+        RunOptions(
+            submission_path=str(submission_path),
+            workload=workload,
+            framework=framework,
+            tier=tier,
+            rules=rules,
+            tuning_ruleset=tuning,
+            hyperparameters=hyperparameters,
+            study=study,
+            clock=clock,
+            step_seconds=step_seconds,
+            data_dir=str(data_dir),
+            max_global_steps=max_global_steps,
+            rng_seed=seed,
+            experiment_dir=None if output_dir is None else str(output_dir),
+            experiment_name=experiment_name,
+            resume_last_run=resume,
+            overwrite=overwrite,
+            **options,
+        ),
+        observer=Quiet() if quiet else Console(),
+    )
+    return result.trials[0]
+
+
+def run_study(options: RunOptions, observer: Observer | None = None) -> StudyResult:
+    """Runs the trials that the options describe; see :class:`RunOptions`.
+
+    Args:
+      options: the flags.
+      observer: shows progress; None shows nothing.
+
+    Returns:
+      The results.
+
+    Raises:
+      UserError: bad input or missing data.
+    """
+    options.check()
+    # Before the framework is imported: a wrong path is told at once.
+    find_submission_file(options.submission_path, options.framework)
+    workload = workloads.load(
+        options.workload,
+        framework=options.framework,
+        tier=options.tier,
+        version=options.rules,
+    )
+    return run_trials(options, workload, workload.backend, observer or Quiet())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+      arguments: without the program name; None takes ``sys.argv``.
+
+    Returns:
+      Exit code: 0 if every trial ended as the rules foresee, 1 if a trial failed, 2 for bad
+      input, 130 if interrupted.
+    """
+    parsed = vars(
+        _parser().parse_args(_normalised(sys.argv[1:] if arguments is None else arguments))
+    )
+    quiet = parsed.pop("quiet")
+    try:
+        result = run_study(RunOptions(**parsed), Quiet() if quiet else Console())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; go on with --resume_last_run", file=sys.stderr)
+        return 130
+    for trial in result.trials:
+        print(_summary(trial))
+    for trial in result.failed:
+        print(f"error: trial {trial.trial}: {trial.message or trial.status.value}", file=sys.stderr)
+    return 1 if result.failed else 0
+
+
+def _summary(trial: TrialResult) -> str:
+    if trial.reached_validation_target:
+        outcome = f"validation target reached after {trial.validation_time_seconds:.2f} s"
+    else:
+        outcome = "validation target not reached"
+    if trial.clock == "steps":
+        outcome += " (simulated time)"
+    where = "" if trial.directory is None else f"; logs in {trial.directory}"
+    return f"{trial.workload} {trial.framework} trial {trial.trial}: {outcome}{where}"
+
+
+def _normalised(arguments: Sequence[str]) -> list[str]:
+    """Lets flags be written with ``-`` or ``_``, with one dash or two, and as ``--noflag``."""
+    result = []
+    for argument in arguments:
+        if argument.startswith("-") and len(argument) > 2 and not argument[1].isdigit():
+            name, equals, value = argument.lstrip("-").partition("=")
+            name = name.replace("-", "_")
+            if name.startswith("no") and name[2:] in _SWITCHES and not equals:
+                name, equals, value = name[2:], "=", "false"
+            argument = f"--{name}{equals}{value}"
+        result.append(argument)
+    return result
+
+
+_SWITCHES = {
+    "torch_compile": "compile models and losses where the workload's policy says so (CUDA only)",
+    "save_checkpoints": "write a checkpoint after every evaluation and at the end",
+    "save_intermediate_checkpoints": "keep all checkpoints, not only the newest",
+    "resume_last_run": "go on with the run found in the experiment directory",
+    "overwrite": "delete the run found in the experiment directory",
+    "append_timestamp": "append the date and time to the experiment name",
+    "skip_evals": "never evaluate; the budget is checked after every step",
+    "quiet": "print the result and errors only",
+}
+
+
+def _switch(text: str) -> bool:
+    values = {"true": True, "t": True, "1": True, "yes": True}
+    values |= {"false": False, "f": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
+    return values[text.lower()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m algoperf_ref.run",
+        description="Train a submission on a workload, timed, evaluated and logged by the rules.",
+        epilog="Flags may be written with - or _.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--submission_path", required=True, help="the submission's Python file, or its directory")
+    add("--workload", required=True, help="workload name, for example ogbg")
+    add("--framework", required=True, help=f"one of {', '.join(FRAMEWORKS)}")
+    add("--experiment_dir", default="experiments", help="directory of all runs (%(default)s)")
+    add("--experiment_name", help="directory of this run below --experiment_dir")
+    add("--tier", default=Tier.FULL.value, help="full or mini (%(default)s)")
+    add("--rules", default=VERSIONS[-1], help=f"ruleset version: {', '.join(VERSIONS)}")
+    add(
+        "--tuning_ruleset",
+        default=Tuning.EXTERNAL.value,
+        help="external or self (%(default)s)",
+    )
+    add("--tuning_search_space", help="JSON file with the search space (external tuning)")
+    add("--num_tuning_trials", type=int, default=1, help="trials of the study (%(default)s)")
+    add("--hparam_start_index", type=int, help="first trial to run, from 0")
+    add("--hparam_end_index", type=int, help="trial to stop before")
+    add("--study", type=int, help="index of the study, from 0: other seeds, its own directory")
+    add("--data_dir", default="~/data", help="directory of the data sets (%(default)s)")
+    add("--imagenet_v2_data_dir", help="directory of ImageNet-v2, the ImageNet test split")
+    add("--max_global_steps", type=int, help="step limit; none by default")
+    add("--rng_seed", type=int, help="seed of the run, 0 to 2**32 - 1; drawn if not given")
+    add("--clock", default=CLOCKS[0], help="wall, or steps for simulated time (%(default)s)")
+    add("--step_seconds", type=float, help="cost of a step under --clock=steps, in seconds")
+    defaults = RunOptions("", "", "")
+    for name, text in _SWITCHES.items():
+        default = getattr(defaults, name, False)
+        add(
+            f"--{name}",
+            type=_switch,
+            nargs="?",
+            const=True,
+            default=default,
+            metavar="BOOL",
+            help=f"{text} ({str(default).lower()})",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

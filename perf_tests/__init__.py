@@ -1,0 +1,1 @@
+"""Performance tests: every figure is a ratio to a twin that is measured beside it in one run."""
