@@ -183,7 +183,7 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
 _SWITCHES = {
     "torch_compile": "compile models and losses where the workload's policy says so (CUDA only)",
     "save_checkpoints": "write a checkpoint after every evaluation and at the end",
-    "save_intermediate_checkpoints": "keep all checkpoints, not only the newest",
+    "save_intermediate_checkpoints": "keep all checkpoints, not only the newest two",
     "resume_last_run": "go on with the run found in the experiment directory",
     "overwrite": "delete the run found in the experiment directory",
     "append_timestamp": "append the date and time to the experiment name",

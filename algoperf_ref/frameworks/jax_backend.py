@@ -80,38 +80,40 @@ class JaxBackend:
     def export_state(self, params: Any, optimizer_state: Any, model_state: Any) -> dict[str, Any]:
         """Returns the leaves of all three trees by path, as numpy arrays or Python scalars.
 
-        An optimizer state ``(tree, update_function)`` is stored without its function.
+        Other leaves, such as the update function in ``(tree, update_function)``, are left out.
         """
-        tree = _without_function(optimizer_state)
         return {
             "params": _leaves_by_path(params),
-            "optimizer_state": _leaves_by_path(tree),
+            "optimizer_state": _leaves_by_path(optimizer_state),
             "model_state": _leaves_by_path(model_state),
         }
 
     def import_state(
         self, exported: dict[str, Any], params: Any, optimizer_state: Any, model_state: Any
     ) -> tuple[Any, Any, Any]:
-        """Restores leaves into the structure of the fresh state; see the protocol."""
-        new_params = self._fill(params, exported["params"], "params")
-        tree = _without_function(optimizer_state)
-        new_tree = self._fill(tree, exported["optimizer_state"], "optimizer_state")
-        if tree is not optimizer_state:
-            new_tree = (new_tree, optimizer_state[1])
-        return new_params, new_tree, self._fill(model_state, exported["model_state"], "model_state")
+        """Restores leaves into the structure of the fresh state; see the protocol.
+
+        What :meth:`export_state` left out stays as it is in the fresh state.
+        """
+        return (
+            self._fill(params, exported["params"], "params"),
+            self._fill(optimizer_state, exported["optimizer_state"], "optimizer_state"),
+            self._fill(model_state, exported["model_state"], "model_state"),
+        )
 
     def _fill(self, fresh: Any, leaves: dict[str, Any], what: str) -> Any:
         paths, structure = jax.tree_util.tree_flatten_with_path(fresh)
         names = [jax.tree_util.keystr(path) for path, _ in paths]
-        if set(names) != set(leaves):
-            differing = sorted(set(names) ^ set(leaves))[0]
+        wanted = {name for name, (_, leaf) in zip(names, paths, strict=True) if _is_data(leaf)}
+        if wanted != set(leaves):
+            differing = min(wanted ^ set(leaves))
             raise UserError(
                 f"checkpoint: {what} has another structure than the submission's initial state "
                 f"(first difference: {differing or 'the root'}); start anew with --overwrite"
             )
         restored = []
         for name, (_, old) in zip(names, paths, strict=True):
-            new = leaves[name]
+            new = leaves.get(name, old)
             if isinstance(old, jax.Array):
                 new = jax.device_put(np.asarray(new), old.sharding)
             elif isinstance(new, np.ndarray) and not isinstance(old, np.ndarray):
@@ -120,19 +122,14 @@ class JaxBackend:
         return jax.tree_util.tree_unflatten(structure, restored)
 
 
-def _without_function(optimizer_state: Any) -> Any:
-    """Drops the update function of the usual pair ``(tree, function or None)``."""
-    is_pair = isinstance(optimizer_state, tuple) and type(optimizer_state) is tuple
-    if is_pair and len(optimizer_state) == 2:
-        function = optimizer_state[1]
-        if function is None or callable(function):
-            return optimizer_state[0]
-    return optimizer_state
+def _is_data(leaf: Any) -> bool:
+    return isinstance(leaf, (jax.Array, np.ndarray, np.generic, bool, int, float, complex, str))
 
 
 def _leaves_by_path(tree: Any) -> dict[str, Any]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    on_host = jax.device_get([leaf for _, leaf in leaves])
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+    data = [(path, leaf) for path, leaf in flat if _is_data(leaf)]
+    on_host = jax.device_get([leaf for _, leaf in data])
     return {
-        jax.tree_util.keystr(path): value for (path, _), value in zip(leaves, on_host, strict=True)
+        jax.tree_util.keystr(path): value for (path, _), value in zip(data, on_host, strict=True)
     }

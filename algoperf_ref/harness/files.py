@@ -45,11 +45,12 @@ class TrialFiles:
         """Args:
         log: open log of the trial.
         save_checkpoints: False writes none.
-        keep_all: keep every checkpoint, not only the newest.
+        keep_all: keep every checkpoint, not only the newest two.
         """
         self.log = log
         self.wants_checkpoints = save_checkpoints
-        self._keep = None if keep_all else 1
+        # Two, so that a damaged newest file has one before it to fall back to.
+        self._keep = None if keep_all else 2
 
     def evaluation(self, metrics: Metrics, global_step: int) -> None:
         """Appends an evaluation row to both tables."""
