@@ -1,0 +1,60 @@
+"""A torch module behind the :class:`algoperf_ref.frameworks.model.Model` protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from algoperf_ref.frameworks import torch_layers
+from algoperf_ref.frameworks.base import Key
+from algoperf_ref.frameworks.model import InitialModel
+from algoperf_ref.frameworks.torch_backend import TorchBackend
+
+
+class TorchModel:
+    """A torch module without model state, called as ``module(inputs, dropout_rate)``.
+
+    Dropout masks come from torch's global generator, as in the benchmark: whoever wants them
+    reproducible seeds it. The initial parameters do not touch it.
+
+    Args:
+      build: returns a new module; its layers come from ``torch_layers``, so that parameters have
+        types.
+      backend: knows the device.
+    """
+
+    def __init__(self, build: Callable[[], nn.Module], backend: TorchBackend) -> None:
+        self._build = build
+        self._backend = backend
+
+    def initialise(self, key: Key) -> InitialModel:
+        """Returns a new module on the device; see the protocol."""
+        module = self._build()
+        generator = torch.Generator().manual_seed(self._backend.key_to_seed(key))
+        torch_layers.initialise(module, generator)
+        shapes = torch_layers.parameter_shapes(module)
+        types = torch_layers.parameter_types(module)
+        return InitialModel(module.to(self._backend.device), None, shapes, types)
+
+    def forward(
+        self, params: Any, inputs: Any, *, training: bool, key: Key, dropout_rate: Any
+    ) -> Any:
+        """Returns the module's outputs; see the protocol."""
+        if training:
+            params.train()
+            return params(inputs, float(dropout_rate))
+        params.eval()
+        with torch.no_grad():
+            return params(inputs, 0.0)
+
+    def evaluation_step(self, outputs: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps ``outputs`` without gradients; see the protocol."""
+
+        @torch.no_grad()
+        def step(*args: Any) -> Any:
+            return {name: value.cpu().numpy() for name, value in outputs(*args).items()}
+
+        return step

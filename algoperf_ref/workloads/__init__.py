@@ -1,0 +1,7 @@
+"""The benchmark's workloads; no framework is imported before :func:`load` is called."""
+
+from __future__ import annotations
+
+from algoperf_ref.workloads.registry import load, names
+
+__all__ = ["load", "names"]

@@ -1,0 +1,79 @@
+"""Workloads by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from algoperf_ref import frameworks
+from algoperf_ref.errors import UserError
+from spec import tiers
+from spec.workloads import UnknownWorkload, base_name
+
+if TYPE_CHECKING:
+    from algoperf_ref.frameworks.base import Backend
+    from algoperf_ref.workloads.base import BaseWorkload
+
+_CLASSES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"ogbg": ("algoperf_ref.workloads.ogbg.workload", "OgbgWorkload")}
+)
+"""Base workload -> (module, class). Variants differ only in their row of the specification."""
+
+
+def names(tier: str = "full") -> tuple[str, ...]:
+    """Returns the names of the workloads that can be loaded in a tier.
+
+    Args:
+      tier: ``"full"`` or ``"mini"``.
+
+    Raises:
+      UserError: unknown tier.
+    """
+    return tuple(name for name in tiers.names(_tier(tier)) if base_name(name) in _CLASSES)
+
+
+def load(
+    name: str,
+    framework: str = "jax",
+    tier: str = "full",
+    version: str = "v0.6",
+    backend: Backend | None = None,
+) -> BaseWorkload:
+    """Builds a workload; imports its framework, and only that one.
+
+    Args:
+      name: for example ``"ogbg"`` or ``"ogbg_gelu"``; see :func:`names`.
+      framework: ``"jax"`` or ``"pytorch"``.
+      tier: ``"full"`` or ``"mini"``.
+      version: ruleset version.
+      backend: devices to use, of the same framework; None sets the framework up.
+
+    Raises:
+      UserError: unknown name (near names are listed), framework, tier or version, a framework
+        that is not installed, or a backend of the other framework.
+    """
+    level = _tier(tier)
+    if name not in names(level.value):
+        raise UserError(str(UnknownWorkload(name, names(level.value), f"{level.value} workload")))
+    try:
+        spec = tiers.get(name, level, version)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    backend = frameworks.create(framework) if backend is None else backend
+    if backend.name != framework:
+        raise UserError(f"the backend is of {backend.name!r}, the framework is {framework!r}")
+    module, class_name = _CLASSES[base_name(name)]
+    workload: BaseWorkload = getattr(importlib.import_module(module), class_name)(
+        spec, level, backend
+    )
+    return workload
+
+
+def _tier(tier: str) -> tiers.Tier:
+    try:
+        return tiers.Tier(tier)
+    except ValueError as error:
+        known = ", ".join(level.value for level in tiers.Tier)
+        raise UserError(f"unknown tier {tier!r}: choose one of {known}") from error

@@ -1,0 +1,1 @@
+"""Workloads: models, losses, metrics and the object that submissions see."""
