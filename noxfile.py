@@ -36,6 +36,7 @@ def install(session: nox.Session) -> None:
     if stamp.exists() and stamp.read_text() == state:
         session.log("the shared environment is up to date")
         return
+    session.log("filling the shared environment with JAX, PyTorch and the rest; some minutes, once")
     session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
     run(session, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, "-e", ".[all]")
     stamp.write_text(state)

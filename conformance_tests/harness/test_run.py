@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def framework(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets `algoperf_ref.run` load the mini workload with the sizes of the tiny data."""
     load = run_module.workloads.load
 
@@ -67,7 +66,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return type(workload)(row, workload.tier, workload.backend)
 
     monkeypatch.setattr(run_module.workloads, "load", load_tiny)
-    yield
 
 
 def trial(framework: str, data_dir: Path, **options: Any) -> TrialResult:
