@@ -19,7 +19,7 @@ DEFAULT_PROFILE = "ci"
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 settings.register_profile(
-    "ci", derandomize=True, max_examples=50, stateful_step_count=40, print_blob=True, **_COMMON
+    "ci", derandomize=True, max_examples=50, stateful_step_count=60, print_blob=True, **_COMMON
 )
 settings.register_profile("thorough", max_examples=1000, stateful_step_count=100, **_COMMON)
 

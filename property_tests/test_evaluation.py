@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -219,12 +220,7 @@ def test_a_run_with_evaluations_keeps_the_rules(
     last_step = max_steps if complete_at is None else min(max_steps, complete_at)
     assert trace.steps <= last_step
     assert all(submission < budget for submission, _, _ in trace.evaluations)
-    apart = [
-        begun - ended
-        for (_, _, ended), (_, begun, _) in zip(
-            trace.evaluations, trace.evaluations[1:], strict=False
-        )
-    ]
+    apart = [begun - ended for (_, _, ended), (_, begun, _) in pairwise(trace.evaluations)]
     # All but the one after training is complete are a full period apart.
     assert all(gap >= period for gap in apart[:-1])
     if trace.reason is EndReason.OUT_OF_TIME:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -42,36 +43,55 @@ class History:
         return sum(amount for account, amount in self.charges if account in accounts)
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """What a trial is given, times in milliseconds."""
+
+    period: int
+    budget: int
+    max_steps: int | None
+    has_test: bool
+    skipped: bool
+    origin: int
+    direction: Direction
+
+
+origins = st.integers(0, 10**9)
+parameters = st.builds(
+    Parameters,
+    period=st.sampled_from([0, 1, 500, 3000]),
+    budget=st.sampled_from([1, 1000, 10_000, 10**6]),
+    max_steps=st.none() | st.integers(1, 20),
+    has_test=st.booleans(),
+    skipped=st.sampled_from([False, False, False, True]),
+    origin=origins,
+    direction=st.sampled_from(list(Direction)),
+)
+
+
 class Run(RuleBasedStateMachine):
     """One trial: steps, preparations, evaluations good and failed, logging, and resumes."""
 
-    @initialize(
-        period=st.integers(0, 3000),
-        budget=st.integers(1, 12000),
-        max_steps=st.none() | st.integers(1, 40),
-        has_test=st.booleans(),
-        skipped=st.sampled_from([False, False, False, True]),
-        origin=st.integers(0, 10**9),
-        direction=st.sampled_from(list(Direction)),
-    )
-    def start(
-        self,
-        period: int,
-        budget: int,
-        max_steps: int | None,
-        has_test: bool,
-        skipped: bool,
-        origin: int,
-        direction: Direction,
-    ) -> None:
-        self.period, self.budget, self.max_steps = period, budget, max_steps
-        self.has_test, self.skipped, self.direction = has_test, skipped, direction
-        self.goal = Goal("m", direction, TARGET, TARGET if has_test else None)
-        self.now = origin
-        self.clock = Clock.start(origin / 1000)
+    @initialize(parameters=parameters)
+    def start(self, parameters: Parameters) -> None:
+        self.begin(parameters)
+
+    @precondition(lambda self: self.phase == "between" and self.model_end() is not None)
+    @rule(parameters=parameters)
+    def start_another_trial(self, parameters: Parameters) -> None:
+        self.begin(parameters)
+
+    def begin(self, parameters: Parameters) -> None:
+        self.period, self.budget = parameters.period, parameters.budget
+        self.max_steps, self.skipped = parameters.max_steps, parameters.skipped
+        self.has_test, self.direction = parameters.has_test, parameters.direction
+        self.goal = Goal("m", self.direction, TARGET, TARGET if self.has_test else None)
+        self.now = parameters.origin
+        self.clock = Clock.start(self.now / 1000)
         self.progress = Progress()
         self.history = History()
         self.phase = "between"
+        self.idle = False  # Set by logging and resuming, so that a trial gets on with its steps.
         self.reached_before = (False, False)
 
     # What the rules say, from the history alone.
@@ -122,6 +142,7 @@ class Run(RuleBasedStateMachine):
     @precondition(lambda self: self.phase == "between" and self.model_end() is None)
     @rule(duration=durations, completes=st.sampled_from([False] * 15 + [True]))
     def step(self, duration: int, completes: bool) -> None:
+        self.idle = False
         self.pass_time(Event.STEP_ENDED, Account.SUBMISSION, duration)
         self.progress = self.progress.after_step(self.max_steps, completes)
         self.history.steps += 1
@@ -176,14 +197,16 @@ class Run(RuleBasedStateMachine):
         self.history.since_evaluation = 0
         self.phase = "between"
 
-    @precondition(lambda self: self.phase == "between")
+    @precondition(lambda self: self.phase == "between" and not self.idle)
     @rule(duration=durations)
     def log(self, duration: int) -> None:
+        self.idle = True
         self.pass_time(Event.LOGGED, Account.LOGGING, duration)
 
-    @precondition(lambda self: self.phase == "between")
-    @rule(origin=st.integers(0, 10**9))
+    @precondition(lambda self: self.phase == "between" and not self.idle)
+    @rule(origin=origins)
     def resume(self, origin: int) -> None:
+        self.idle = True
         self.now = origin
         self.clock = Clock.start(
             origin / 1000,
@@ -222,6 +245,8 @@ class Run(RuleBasedStateMachine):
         assert self.progress.global_step == self.history.steps
 
 
+# Twice the examples of the profile: a trial needs many steps to meet its limits.
+Run.TestCase.settings = settings(max_examples=2 * settings().max_examples)
 TestRun = pytest.mark.clause(
     "TIM-1", "TIM-2", "EVAL-1", "EVAL-2", "EVAL-3", "EVAL-4", "EVAL-6", "EVAL-7", "EVAL-8"
 )(Run.TestCase)

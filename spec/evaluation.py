@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
 from spec.clauses import Source, clause, rule
 from spec.goals import Goal, MissingMetric, evaluation_problem, target_reached
@@ -49,7 +49,7 @@ rule(
 )
 
 
-class EndReason(str, Enum):
+class EndReason(StrEnum):
     """Why a trial has ended."""
 
     TARGETS_REACHED = "targets_reached"

@@ -7,7 +7,7 @@ import keyword
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from spec.clauses import Source, clause
@@ -20,7 +20,7 @@ class SearchSpaceError(ValueError):
     """A search space is out of schema. The message names the field."""
 
 
-class Scaling(str, Enum):
+class Scaling(StrEnum):
     """How a range is searched."""
 
     LINEAR = "linear"

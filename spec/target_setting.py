@@ -1,7 +1,4 @@
-"""Target setting: how the targets of a workload follow from runs of four standard algorithms.
-
-Sources: Dahl et al. 2023, sections 4.1 and 5; Rules v0.6, "Defining target performance".
-"""
+"""Target setting: how the targets of a workload follow from runs of four standard algorithms."""
 
 from __future__ import annotations
 
@@ -10,16 +7,34 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from spec.clauses import Source, clause, rule
 from spec.evaluation import target_reached
 from spec.workloads import Direction
+
+_PAPER = Source("Dahl et al. 2023", "4.1 and 5")
+_RULES = Source("Rules v0.6", "Defining target performance")
 
 
 class TargetSettingError(ValueError):
     """The runs do not determine a target."""
 
 
+rule(
+    "TGT-1",
+    "Targets are what the best of AdamW, NadamW, Heavy Ball and Nesterov momentum reaches.",
+    source=(_PAPER, _RULES),
+    implementation="spec.target_setting.ALGORITHMS",
+)
 ALGORITHMS: tuple[str, ...] = ("adamw", "nadamw", "heavy_ball", "nesterov")
-"""The target-setting algorithms; the best of them sets the targets."""
+"""The target-setting algorithms."""
+
+rule(
+    "TGT-2",
+    "Each algorithm is tuned with 200 quasi-random points of its search space, which is the same "
+    "for all workloads, and the best configuration is run again with 20 random seeds.",
+    source=_PAPER,
+    implementation="spec.target_setting.FULL_BUDGET",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +51,22 @@ class Budget:
 
 
 FULL_BUDGET = Budget(num_trials=200, num_reruns=20)
-"""The benchmark's own: quasi-random trials of each algorithm, reruns with different seeds."""
+"""The benchmark's own."""
 
 RUNTIME_FACTOR = 0.75
 """Part of a submission's maximum runtime that a target-setting run lasts."""
 
 
+@clause(
+    "TGT-3",
+    """A target-setting run lasts 3/4 of the steps of the step hint: in version 0.5 the maximum
+    runtime of a submission was 4/3 of the target-setting runtime, and the step hint counts the
+    steps of that maximum runtime.""",
+    source=(_RULES, _PAPER),
+    versions=("v0.5", "v0.6"),
+)
 def target_setting_steps(step_hint: int) -> int:
-    """Returns the number of steps of a target-setting run: 3/4 of the step hint.
-
-    In version 0.5 the maximum runtime of a submission was 4/3 of the target-setting runtime, and
-    the step hint counts the steps of that maximum runtime.
+    """Returns the number of steps of a target-setting run.
 
     Args:
       step_hint: the workload's step hint.
@@ -73,8 +93,14 @@ def best_value(values: Sequence[float], direction: Direction) -> float:
     return max(finite, default=-math.inf)
 
 
+@clause(
+    "TGT-4",
+    """The configuration (algorithm and hyperparameters) to run again is the one whose trial has
+    the best validation value of all trials of all algorithms.""",
+    source=(_PAPER, _RULES),
+)
 def best_trial(validation_values: Sequence[float], direction: Direction) -> int:
-    """Chooses the trial whose configuration is run again: the one with the best validation value.
+    """Chooses the trial whose configuration is run again.
 
     Args:
       validation_values: best validation value of each trial, see :func:`best_value`.
@@ -120,12 +146,20 @@ class Targets:
     num_reached: int
 
 
+@clause(
+    "TGT-5",
+    """The validation target is the median over the reruns of the best validation value that each
+    achieved; a rerun without a finite value counts as the worst.""",
+    source=_PAPER,
+)
+@clause(
+    "TGT-6",
+    """The test target is the worst of the test values achieved by the reruns that reach the
+    validation target.""",
+    source=_PAPER,
+)
 def targets(reruns: Sequence[Rerun], direction: Direction) -> Targets:
     """Computes both targets.
-
-    The validation target is the median over the reruns of the best validation value that each
-    achieved; a rerun without a finite value counts as the worst. The test target is the worst of
-    the test values achieved by the reruns that reach the validation target.
 
     Args:
       reruns: the runs of the best configuration; at least one.

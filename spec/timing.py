@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 
 from spec.clauses import Source, clause
@@ -22,7 +22,7 @@ from spec.clauses import Source, clause
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
-class Account(str, Enum):
+class Account(StrEnum):
     """Where a second can go."""
 
     SUBMISSION = "submission"

@@ -7,11 +7,11 @@ A search space is the content of a submission's ``tuning_search_space.json``:
 * or a list of points, each a mapping from names to values.
 
 How points are dealt. A run has ``num_studies`` studies of ``num_trials`` trials. Study ``k`` gets
-the ``k``-th block of ``num_trials`` consecutive points, so that 15 points make 3 studies of 5 trials
-without a point being used twice; each block is itself evenly spread, and the first study gets
-exactly the points of a run with one study. A list is dealt in the same way and starts again when
-it is used up: within a study no point occurs twice, and over the studies all points occur equally
-often (give or take one). A list of five points thus serves every study of five trials in full.
+the ``k``-th block of ``num_trials`` consecutive points, so that 15 points make 3 studies of 5
+trials without a point being used twice; each block is itself evenly spread, and the first study
+gets exactly the points of a run with one study. A list is dealt in the same way and starts again
+when it is used up: within a study no point occurs twice, and over the studies all points occur
+equally often (give or take one). A list of five points thus serves every study of five trials.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 from algoperf_ref.errors import UserError
 from spec.clauses import VERSIONS
+from spec.records import FRAMEWORKS
 from spec.rulesets import Tuning
 from spec.tiers import Tier
 
@@ -60,6 +61,7 @@ class RunOptions:
         Raises:
           UserError: names the flag, the value and the mend.
         """
+        _one_of("--framework", self.framework, FRAMEWORKS)
         _one_of("--tier", self.tier, [tier.value for tier in Tier])
         _one_of("--rules", self.rules, VERSIONS)
         _one_of("--tuning_ruleset", self.tuning_ruleset, [t.value for t in Tuning])

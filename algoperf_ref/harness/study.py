@@ -191,11 +191,19 @@ class _Run:
             return self._train(index, point, None, 0)
         directory = open_trial(self.directory, index)
         finished = read_result(directory)
-        if finished is not None and not Status(finished["status"]).is_failure:
+        if finished is not None and self._is_final(TrialResult.from_json(finished)):
             self.observer.noticed(f"trial {index} is complete in {directory}; not run again")
             return TrialResult.from_json(finished)
         with text_log(directory):
             return self._train(index, point, directory, next_preemption_count(directory))
+
+    def _is_final(self, result: TrialResult) -> bool:
+        """Tells whether nothing is left to do: a failed trial, or a raised step limit, goes on."""
+        limit = self.options.max_global_steps
+        more_steps = limit is None or limit > result.global_step
+        return not (
+            result.status.is_failure or (result.status is Status.STEP_LIMIT and more_steps)
+        )
 
     def _train(
         self, index: int, point: Point | None, directory: Path | None, preemption_count: int

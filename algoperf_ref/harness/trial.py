@@ -152,6 +152,7 @@ class Trial:
 
     def __post_init__(self) -> None:
         self.clock = Clock.start(0.0)
+        self._completed_by_submission = False
         self._params: Any = None
         self._optimizer_state: Any = None
         self._model_state: Any = None
@@ -275,6 +276,7 @@ class Trial:
             now = read(Event.STEP_ENDED)
             self.clock = self.clock.advance(Event.STEP_ENDED, now)
             self.progress = self.progress.after_step(max_steps, completed)
+            self._completed_by_submission |= completed
             due = not settings.skip_evaluations and is_due(
                 seconds_since_last_evaluation=self.progress.seconds_since_last_evaluation(now),
                 eval_period_seconds=eval_period,
@@ -408,7 +410,9 @@ class Trial:
                     "is_time_remaining": progress.is_time_remaining,
                     "validation_goal_reached": progress.validation_goal_reached,
                     "test_goal_reached": progress.test_goal_reached,
-                    "training_complete": progress.training_complete,
+                    # A step limit can be raised when the run is resumed; a submission's word cannot.
+                    "training_complete": progress.training_complete
+                    and self._completed_by_submission,
                     "failed_evaluations_in_row": progress.failed_evaluations_in_row,
                     "evaluated": progress.last_evaluation_end_seconds is not None,
                 },
@@ -435,6 +439,7 @@ class Trial:
             failed_evaluations_in_row=int(old["failed_evaluations_in_row"]),
             last_evaluation_end_seconds=0.0 if old["evaluated"] else None,
         )
+        self._completed_by_submission = self.progress.training_complete
         self.eval_results.extend((int(step), dict(m)) for step, m in stored["eval_results"])
         accounts: Mapping[str, float] = stored["accounts"]
         return accounts

@@ -20,6 +20,8 @@ from conformance_tests.support.molecules import write_tiny_ogbg
 from spec import tiers
 
 NADAMW = Path(__file__).parents[2] / "reference_submissions" / "external_tuning" / "nadamw"
+# One workload object serves all tests, as it serves all trials of a study: it compiles once.
+LOADED: dict[Any, Any] = {}
 SIZES = {"train": 96, "validation": 24, "test": 24}
 POINT = {
     "learning_rate": 0.01,
@@ -50,7 +52,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     load = run_module.workloads.load
 
     def load_tiny(*args: Any, **kwargs: Any) -> Any:
-        workload = load(*args, **kwargs)
+        key = (*args, *kwargs.items())
+        if key not in LOADED:
+            LOADED[key] = shrink(load(*args, **kwargs))
+        return LOADED[key]
+
+    def shrink(workload: Any) -> Any:
         row = replace(
             workload.spec,
             num_train_examples=SIZES["train"],
@@ -288,7 +295,7 @@ load = run.workloads.load
 def tiny(*args, **kwargs):
     w = load(*args, **kwargs)
     row = replace(w.spec, num_train_examples=96, num_validation_examples=24, num_test_examples=24,
-                  num_eval_train_examples=24, eval_batch_size=16)
+                  num_eval_train_examples=24, eval_batch_size=16, validation_target_value=2.0)
     return type(w)(row, w.tier, w.backend)
 run.workloads.load = tiny
 result = run.run_trial("ogbg", {framework!r}, {str(NADAMW)!r}, tier="mini",

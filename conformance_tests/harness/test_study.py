@@ -156,6 +156,19 @@ def test_a_finished_trial_is_not_run_again_on_resume(options: RunOptions) -> Non
     assert again == first
 
 
+def test_a_run_that_ended_at_its_step_limit_goes_on_under_a_larger_one(
+    options: RunOptions,
+) -> None:
+    [whole] = run(replace(options, experiment_name="whole", max_global_steps=30)).trials
+    run(replace(options, max_global_steps=30))
+    [same] = run(replace(options, max_global_steps=30, resume_last_run=True)).trials
+    assert same.status is Status.STEP_LIMIT
+    assert same.global_step == whole.global_step == 30
+    [longer] = run(replace(options, resume_last_run=True)).trials
+    assert longer.status is Status.TARGETS_REACHED
+    assert [step for step, _ in longer.eval_results] == [1, 11, 21, 30, 40, 50]
+
+
 def test_a_failed_trial_is_recorded_with_its_traceback_and_the_study_goes_on(
     options: RunOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,9 +140,9 @@ def test_in_self_tuning_the_paper_looks_at_the_test_target_only(
 
 @pytest.mark.clause("SCORE-1")
 def test_more_trials_than_the_ruleset_has_are_an_error() -> None:
-    with pytest.raises(ScoringError, match="6 trials where v0.6 has 5"):
+    with pytest.raises(ScoringError, match=r"6 trials where v0\.6 has 5"):
         ruleset_study_time(rulesets.V0_6, Tuning.EXTERNAL, [{}] * 6)
-    with pytest.raises(ScoringError, match="2 trials where v0.6 has 1"):
+    with pytest.raises(ScoringError, match=r"2 trials where v0\.6 has 1"):
         ruleset_study_time(rulesets.V0_6, Tuning.SELF, [{}] * 2)
 
 

@@ -1,0 +1,1 @@
+"""Complete training algorithms, written only against the submission API."""

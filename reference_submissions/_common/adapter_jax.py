@@ -1,0 +1,160 @@
+"""Adapter to the submission API for JAX: everything of a step that is not the algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from algoperf_ref import jax_sharding_utils
+from reference_submissions._common.schedules import Schedule
+from reference_submissions._common.settings import Settings
+from spec.submission import ForwardPassMode
+
+LOG_PERIOD_STEPS = 100
+"""Loss, gradient norm and learning rate go to the metrics logger once in so many steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """The static part of the optimizer state.
+
+    Attributes:
+      run: compiled ``(opt_state, params, model_state, batch, rng) -> (opt_state, params,
+        model_state, loss, grad_norm)``; the first three arguments are donated.
+      learning_rate: learning rate of the update that follows ``n`` finished steps.
+    """
+
+    run: Callable[..., Any]
+    learning_rate: Callable[[int], float]
+
+
+def initializer(
+    settings: Callable[[Any, int], Settings],
+    update_rule: Callable[[Settings], optax.GradientTransformation],
+    schedule: Callable[..., Schedule],
+) -> Callable[..., tuple[Any, TrainingStep]]:
+    """Puts the parts of a submission together to its ``init_optimizer_state``.
+
+    Args:
+      settings: reads ``(hyperparameters, step_hint)``.
+      update_rule: makes the transformation of gradients to descent directions, without a
+        learning rate (:mod:`reference_submissions._common.update_rules_jax`).
+      schedule: called with the settings and the array namespace ``xp``
+        (:mod:`reference_submissions._common.schedules`).
+
+    Returns:
+      The function of the submission API. Its result is the arrays of the optimizer state, and the
+      compiled step that belongs to them.
+    """
+
+    def init_optimizer_state(
+        workload: Any, model_params: Any, model_state: Any, hyperparameters: Any, rng: Any
+    ) -> tuple[Any, TrainingStep]:
+        del model_state, rng
+        chosen = settings(hyperparameters, workload.step_hint)
+        optimizer = _optimizer(chosen, update_rule(chosen), schedule(chosen, xp=jnp))
+        replicated = jax_sharding_utils.get_replicate_sharding()
+        batch_sharded = jax_sharding_utils.get_batch_dim_sharding()
+        run = jax.jit(
+            partial(_step, workload, chosen, optimizer),
+            donate_argnums=(0, 1, 2),
+            in_shardings=(replicated, replicated, replicated, batch_sharded, replicated),
+            out_shardings=replicated,
+        )
+        factor = schedule(chosen)
+        step = TrainingStep(run, lambda n: chosen.learning_rate * float(factor(n)))
+        return jax.jit(optimizer.init, out_shardings=replicated)(model_params), step
+
+    return init_optimizer_state
+
+
+def _optimizer(
+    settings: Settings, update_rule: optax.GradientTransformation, factor: Schedule
+) -> optax.GradientTransformation:
+    """Clipping, update rule, scheduled learning rate, in this order."""
+    clip = [] if settings.grad_clip is None else [optax.clip_by_global_norm(settings.grad_clip)]
+    scale = optax.scale_by_learning_rate(lambda count: settings.learning_rate * factor(count))
+    return optax.chain(*clip, update_rule, scale)
+
+
+def _step(
+    workload: Any,
+    settings: Settings,
+    optimizer: optax.GradientTransformation,
+    opt_state: Any,
+    params: Any,
+    model_state: Any,
+    batch: Any,
+    rng: jax.Array,
+) -> tuple[Any, Any, Any, jax.Array, jax.Array]:
+    """One training step on a global batch. The loss is the mean over the valid examples."""
+    # A rate that is a Python number lets the model leave dropout out of the compiled step.
+    dropout = {} if settings.dropout_rate is None else {"dropout_rate": settings.dropout_rate}
+
+    def mean_loss(params: Any) -> tuple[jax.Array, Any]:
+        logits, new_model_state = workload.model_fn(
+            params,
+            batch,
+            model_state,
+            ForwardPassMode.TRAIN,
+            rng,
+            update_batch_norm=True,
+            **dropout,
+        )
+        loss = workload.loss_fn(
+            label_batch=batch["targets"],
+            logits_batch=logits,
+            mask_batch=batch.get("weights"),
+            label_smoothing=settings.label_smoothing,
+        )
+        return loss["summed"] / loss["n_valid_examples"], new_model_state
+
+    (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    params = optax.apply_updates(params, updates)
+    return opt_state, params, model_state, loss, optax.tree.norm(grads)
+
+
+def update_params(
+    workload: Any,
+    current_param_container: Any,
+    current_params_types: Any,
+    model_state: Any,
+    hyperparameters: Any,
+    batch: Any,
+    loss_type: Any,
+    optimizer_state: Any,
+    eval_results: Any,
+    global_step: int,
+    rng: Any,
+    train_state: Any = None,
+) -> tuple[Any, Any, Any]:
+    """Does one training step.
+
+    The arrays of ``current_param_container``, ``model_state`` and ``optimizer_state`` are donated
+    and dead afterwards.
+
+    Returns:
+      Optimizer state, parameters, model state.
+    """
+    del current_params_types, hyperparameters, loss_type, eval_results, train_state
+    arrays, training_step = optimizer_state
+    arrays, params, model_state, loss, grad_norm = training_step.run(
+        arrays, current_param_container, model_state, batch, rng
+    )
+    if global_step % LOG_PERIOD_STEPS == 0 and workload.metrics_logger is not None:
+        workload.metrics_logger.append_scalar_metrics(
+            {
+                "loss": float(loss),
+                "grad_norm": float(grad_norm),
+                "lr": training_step.learning_rate(global_step),
+            },
+            global_step,
+        )
+    return (arrays, training_step), params, model_state

@@ -1,0 +1,1 @@
+"""Submissions of the external tuning ruleset: each has a ``tuning_search_space.json``."""

@@ -1,0 +1,1 @@
+"""Submissions of the self-tuning ruleset: no hyperparameters from outside."""

@@ -1,0 +1,1 @@
+"""NadamW with linear warm-up and cosine decay."""
