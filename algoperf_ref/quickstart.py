@@ -251,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--framework", default="pytorch", choices=("jax", "pytorch"), help="(%(default)s)")
+    add("--framework", default="jax", choices=("jax", "pytorch"), help="(%(default)s)")
     add(
         *("--data_dir", "--data-dir"),
         type=Path,

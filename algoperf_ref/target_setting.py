@@ -78,6 +78,16 @@ Record = Mapping[str, Any]
 """One line of the record file: :class:`Run` and what it achieved."""
 
 
+def search_space_file(algorithm: str, tier: str) -> Path:
+    """Returns the search space of an algorithm: the tier's own, if it has one.
+
+    With a handful of trials instead of two hundred, the wide spaces of the full tier would make
+    targets of poorly tuned runs.
+    """
+    own = SUBMISSIONS / algorithm / f"tuning_search_space_{tier}.json"
+    return own if own.exists() else own.with_name("tuning_search_space.json")
+
+
 def tuning_runs(study: Study) -> list[Run]:
     """Returns the tuning trials: the first quasi-random points of each algorithm's space.
 
@@ -86,7 +96,7 @@ def tuning_runs(study: Study) -> list[Run]:
     """
     runs = []
     for number, algorithm in enumerate(target_setting.ALGORITHMS):
-        space = read_search_space(str(SUBMISSIONS / algorithm / "tuning_search_space.json"))
+        space = read_search_space(search_space_file(algorithm, study.tier))
         for index, point in enumerate(quasi_random_points(space, study.num_trials), start=1):
             seed = trial_seed(study.seed, number, index)
             runs.append(Run(f"{TUNING}/{algorithm}/{index}", algorithm, point, seed))
@@ -185,6 +195,10 @@ def summary(
     ]
     return {
         "study": asdict(study),
+        "search_spaces": {
+            algorithm: search_space_file(algorithm, study.tier).name
+            for algorithm in target_setting.ALGORITHMS
+        },
         "benchmark_budget": asdict(target_setting.FULL_BUDGET),
         "targets": asdict(target_setting.targets(reached, direction)),
         "best": {name: best[name] for name in ("id", "algorithm", "hyperparameters")},

@@ -71,8 +71,8 @@ MINI_ROWS: Mapping[str, MiniRow] = MappingProxyType(
             batch_size_divisor=16,
             step_hint=1_200,
             max_allowed_runtime_sec=240,
-            eval_period_time_sec=6,
-            step_seconds=0.05,
+            eval_period_time_sec=4,
+            step_seconds=0.04,
             config={
                 "ogbg": {"hidden_dims": (64,), "latent_dim": 64, "num_message_passing_steps": 2},
                 # As in the full tier: half the width, two hidden layers, fewer steps.

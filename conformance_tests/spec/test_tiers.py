@@ -20,8 +20,8 @@ SIZES = {
     "batch_size_divisor": 16,
     "step_hint": 1_200,
     "max_allowed_runtime_sec": 240,
-    "eval_period_time_sec": 6,
-    "simulated_step_seconds": 0.05,
+    "eval_period_time_sec": 4,
+    "simulated_step_seconds": 0.04,
 }
 OF_THE_TIER = {
     *SIZES,
@@ -53,7 +53,7 @@ def test_a_mini_row_keeps_what_is_not_a_size_or_target(name: str, version: str) 
 @pytest.mark.parametrize("name", MINI)
 def test_a_mini_budget_leaves_room_for_more_steps_than_the_hint(name: str) -> None:
     mini = tiers.get(name, "mini")
-    assert mini.step_seconds == 0.05
+    assert mini.step_seconds == 0.04
     assert mini.max_allowed_runtime_sec / mini.step_seconds >= mini.step_hint
     assert mini.eval_period_time_sec * 10 <= mini.max_allowed_runtime_sec
 

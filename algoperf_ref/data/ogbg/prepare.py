@@ -79,6 +79,13 @@ def prepare(
     if _is_complete(layout, expected):
         say(f"{layout.root}: already prepared")
         return layout.root
+    # Before minutes of work, not after them.
+    try:
+        layout.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {layout.root} ({error.strerror}): give another --data_dir"
+        ) from error
     if layout.tier == "mini":
         if source is not None:
             raise UserError("--source belongs to the full tier; the mini tier makes its own data")
