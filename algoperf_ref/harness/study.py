@@ -61,6 +61,10 @@ def run_study(
     options.check()
     with loaded_submission(options.submission_path, options.framework) as submission:
         batch_size, eval_batch_size = _batch_sizes(submission, workload.spec, backend.num_devices)
+        if options.tuning_search_space is not None:
+            read_search_space(options.tuning_search_space)
+        workload.check_data(options.data_dir)
+        # Only now: what fails before leaves no directory that a second try would stumble over.
         directory = _open(options, workload.spec.name)
         options = _with_seed(options, directory)
         points = _points(options)

@@ -116,6 +116,14 @@ class BaseWorkload(abc.ABC):
     ) -> Iterator[Any]:
         """Yields numpy batches: without end for ``train``, else every example exactly once."""
 
+    @abc.abstractmethod
+    def check_data(self, data_dir: Path) -> None:
+        """Checks, without reading much, that every split is there and of this tier.
+
+        Raises:
+          algoperf_ref.errors.MissingDataError: names the command that prepares the data.
+        """
+
     # Names and constants.
 
     @property

@@ -148,11 +148,23 @@ def test_an_existing_directory_is_an_error_that_names_both_flags(options: RunOpt
         run(options)
 
 
+def test_an_error_before_training_leaves_no_directory(options: RunOptions, tmp_path: Path) -> None:
+    class WithoutData(FakeWorkload):
+        def check_data(self, data_dir: Any) -> None:
+            raise UserError("no data")
+
+    with pytest.raises(UserError, match="no data"):
+        run(options, WithoutData())
+    with pytest.raises(UserError, match="No such file"):
+        run(replace(options, tuning_search_space=str(tmp_path / "nothing.json")))
+    assert not (tmp_path / "experiments").exists()
+
+
 def test_a_finished_trial_is_not_run_again_on_resume(options: RunOptions) -> None:
     first = run(options)
     workload = FakeWorkload()
     again = run(replace(options, resume_last_run=True), workload)
-    assert workload.events == []
+    assert workload.events == ["check data"]
     assert again == first
 
 

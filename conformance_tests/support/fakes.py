@@ -114,6 +114,9 @@ class FakeWorkload:
         self.keys: dict[str, Any] = {}
         self.on_evaluate: Callable[[], None] = lambda: None
 
+    def check_data(self, data_dir: Any) -> None:
+        self.events.append("check data")
+
     def build_input_queue(
         self,
         data_rng: Any,

@@ -118,6 +118,11 @@ class OgbgWorkload(BaseWorkload):
             packed, global_batch_size=global_batch_size, num_shards=num_shards, order=order
         )
 
+    def check_data(self, data_dir: Path) -> None:
+        """Opens the three splits; see ``BaseWorkload``."""
+        for split in ("train", "validation", "test"):
+            self._split(data_dir, split)
+
     def _split(self, data_dir: Path, split: str) -> PackedGraphs:
         """Returns a split's columns; they are opened once, and are memory-mapped."""
         key = (str(data_dir), split)
