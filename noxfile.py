@@ -23,9 +23,14 @@ nox.options.default_venv_backend = "none"  # the sessions bring the shared envir
 SHARED = ROOT / ".nox" / "shared"
 PYTHON = SHARED / ("Scripts" if sys.platform == "win32" else "bin") / "python"
 
-# The tests run on two processes; frameworks that each start a thread per core would get in
-# each other's way, which costs more than the threads bring.
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+TEST_ENVIRONMENT = {
+    # The tests run in two processes; frameworks that each start a thread per core would get in
+    # each other's way, which costs more than the threads bring.
+    "OMP_NUM_THREADS": "1",
+    # JAX compiles a step once for all tests.
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".nox" / "jax-cache"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 
 
 def install(session: nox.Session) -> None:
@@ -50,7 +55,7 @@ def run(session: nox.Session, *arguments: str, **options: Any) -> None:
 def pytest(session: nox.Session, *arguments: str) -> None:
     """Runs pytest; what stands after ``--`` on the command line is added."""
     install(session)
-    run(session, "-m", "pytest", *arguments, *session.posargs, env=ONE_THREAD)
+    run(session, "-m", "pytest", *arguments, *session.posargs, env=TEST_ENVIRONMENT)
 
 
 @nox.session

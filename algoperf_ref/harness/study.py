@@ -205,9 +205,7 @@ class _Run:
         """Tells whether nothing is left to do: a failed trial, or a raised step limit, goes on."""
         limit = self.options.max_global_steps
         more_steps = limit is None or limit > result.global_step
-        return not (
-            result.status.is_failure or (result.status is Status.STEP_LIMIT and more_steps)
-        )
+        return not (result.status.is_failure or (result.status is Status.STEP_LIMIT and more_steps))
 
     def _train(
         self, index: int, point: Point | None, directory: Path | None, preemption_count: int
