@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_ref.harness.results import TrialResult
-from algoperf_ref.harness.trial import Metrics
+from algoperf_ref.harness.trial_parts import Metrics
 from algoperf_ref.records import checkpoints
 from algoperf_ref.records.codec import CodecError
 from algoperf_ref.records.files import write_text
@@ -39,7 +39,7 @@ class NoFiles:
 
 
 class TrialFiles:
-    """Writes one trial directory; see :class:`algoperf_ref.harness.trial.Recorder`."""
+    """Writes one trial directory; see :class:`algoperf_ref.harness.trial_parts.Recorder`."""
 
     def __init__(self, log: TrialLog, *, save_checkpoints: bool, keep_all: bool) -> None:
         """Args:

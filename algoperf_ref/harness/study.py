@@ -21,7 +21,8 @@ from algoperf_ref.harness.loading import Submission, loaded_submission
 from algoperf_ref.harness.options import MAX_SEED, RunOptions
 from algoperf_ref.harness.results import Status, StudyResult, TrialResult
 from algoperf_ref.harness.time_source import StepTime, TimeSource, WallTime
-from algoperf_ref.harness.trial import SubmissionFailed, Trial, TrialSettings
+from algoperf_ref.harness.trial import Trial
+from algoperf_ref.harness.trial_parts import SubmissionFailed, TrialSettings
 from algoperf_ref.records import checkpoints, metadata
 from algoperf_ref.records.experiment import open_experiment, open_trial
 from algoperf_ref.records.trial_log import TrialLog, next_preemption_count

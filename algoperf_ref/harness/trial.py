@@ -7,19 +7,26 @@ The loop decides nothing itself. It feeds what happens to the clock of :mod:`spe
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from algoperf_ref.errors import UserError
 from algoperf_ref.frameworks.base import Backend, Key
+from algoperf_ref.harness import snapshot
 from algoperf_ref.harness.console import Observer
 from algoperf_ref.harness.loading import Submission
 from algoperf_ref.harness.results import Status
 from algoperf_ref.harness.time_source import TimeSource
+from algoperf_ref.harness.trial_parts import (
+    CountingQueue,
+    Metrics,
+    Recorder,
+    SubmissionFailed,
+    TrialSettings,
+)
 from spec.evaluation import (
-    Goal,
     Progress,
     end_reason,
     evaluation_problem,
@@ -30,102 +37,6 @@ from spec.submission import TrainingCompleteError
 from spec.timing import Clock, Event
 
 _LOG = logging.getLogger(__name__)
-
-Metrics = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TrialSettings:
-    """What distinguishes one trial from another.
-
-    Attributes:
-      hyperparameters: named tuple, or None under self-tuning.
-      key: random key of the trial.
-      budget_seconds: limit of the submission time.
-      goal: metric and targets.
-      global_batch_size: of training.
-      eval_batch_size: of evaluations, global.
-      data_dir: where the data sets are.
-      imagenet_v2_data_dir: for the ImageNet workloads' test split.
-      max_global_steps: step limit, None for none.
-      skip_evaluations: never evaluate; the budget is then checked after every step.
-      preemption_count: how often the trial was resumed.
-      title: one line for people.
-    """
-
-    hyperparameters: Any
-    key: Key
-    budget_seconds: float
-    goal: Goal
-    global_batch_size: int
-    eval_batch_size: int
-    data_dir: str
-    imagenet_v2_data_dir: str | None = None
-    max_global_steps: int | None = None
-    skip_evaluations: bool = False
-    preemption_count: int = 0
-    title: str = ""
-
-
-class Recorder(Protocol):
-    """Where a trial's rows and checkpoints go; see :class:`algoperf_ref.harness.study.Files`."""
-
-    def evaluation(self, metrics: Metrics, global_step: int) -> None:
-        """Logs the row of an evaluation; may add keys to ``metrics``."""
-        ...
-
-    def final(self, score: float, global_step: int) -> None:
-        """Logs the last row."""
-        ...
-
-    @property
-    def wants_checkpoints(self) -> bool:
-        """False if gathering the state would be wasted."""
-        ...
-
-    def checkpoint(self, state: Mapping[str, Any], global_step: int) -> None:
-        """Stores a checkpoint."""
-        ...
-
-
-class CountingQueue:
-    """The input queue that submissions draw from; counts the batches, so a resume can skip them.
-
-    The count is the position of the data stream: a submission may draw several batches per step.
-    """
-
-    def __init__(self, batches: Iterator[Any], drawn: int = 0) -> None:
-        """Args:
-        batches: infinite stream, already at position ``drawn``.
-        drawn: batches drawn by earlier runs of the trial.
-        """
-        self._batches = batches
-        self.drawn = drawn
-
-    def __iter__(self) -> CountingQueue:
-        """Returns itself."""
-        return self
-
-    def __next__(self) -> Any:
-        """Returns the next batch."""
-        batch = next(self._batches)
-        self.drawn += 1
-        return batch
-
-
-class SubmissionFailed(Exception):
-    """A function of the submission raised; the original exception is the cause."""
-
-    def __init__(self, function: str, global_step: int, error: BaseException) -> None:
-        """Args:
-        function: name of the submission function.
-        global_step: steps done before.
-        error: what it raised.
-        """
-        super().__init__(
-            f"the submission's {function} raised {type(error).__name__} "
-            f"after {global_step} steps: {error}"
-        )
 
 
 @dataclass
@@ -395,51 +306,26 @@ class Trial:
     def _save_checkpoint(self) -> None:
         if not self.recorder.wants_checkpoints:
             return
-        progress, clock = self.progress, self.clock
-        self.recorder.checkpoint(
-            {
-                "global_step": progress.global_step,
-                "batches_drawn": self._queue.drawn,
-                "preemption_count": self.settings.preemption_count,
-                "accounts": {
-                    "submission_seconds": clock.submission_seconds,
-                    "evaluation_seconds": clock.evaluation_seconds,
-                    "logging_seconds": clock.logging_seconds,
-                },
-                "progress": {
-                    "is_time_remaining": progress.is_time_remaining,
-                    "validation_goal_reached": progress.validation_goal_reached,
-                    "test_goal_reached": progress.test_goal_reached,
-                    # A step limit can be raised when the run is resumed; a submission's word cannot.
-                    "training_complete": progress.training_complete
-                    and self._completed_by_submission,
-                    "failed_evaluations_in_row": progress.failed_evaluations_in_row,
-                    "evaluated": progress.last_evaluation_end_seconds is not None,
-                },
-                "eval_results": [[step, dict(metrics)] for step, metrics in self.eval_results],
-                "training": self.backend.export_state(
-                    self._params, self._optimizer_state, self._model_state
-                ),
-            },
-            progress.global_step,
+        state = snapshot.pack(
+            self.progress,
+            self.clock,
+            self.eval_results,
+            completed_by_submission=self._completed_by_submission,
+            batches_drawn=self._queue.drawn,
+            preemption_count=self.settings.preemption_count,
         )
+        state["training"] = self.backend.export_state(
+            self._params, self._optimizer_state, self._model_state
+        )
+        self.recorder.checkpoint(state, self.progress.global_step)
 
     def _restore(self, stored: Mapping[str, Any]) -> Mapping[str, float]:
         """Puts a checkpoint's state in place; returns the seconds carried over."""
         self._params, self._optimizer_state, self._model_state = self.backend.import_state(
             stored["training"], self._params, self._optimizer_state, self._model_state
         )
-        old = stored["progress"]
-        self.progress = Progress(
-            global_step=int(stored["global_step"]),
-            is_time_remaining=bool(old["is_time_remaining"]),
-            validation_goal_reached=bool(old["validation_goal_reached"]),
-            test_goal_reached=bool(old["test_goal_reached"]),
-            training_complete=bool(old["training_complete"]),
-            failed_evaluations_in_row=int(old["failed_evaluations_in_row"]),
-            last_evaluation_end_seconds=0.0 if old["evaluated"] else None,
-        )
+        self.progress = snapshot.unpack_progress(stored)
         self._completed_by_submission = self.progress.training_complete
-        self.eval_results.extend((int(step), dict(m)) for step, m in stored["eval_results"])
+        self.eval_results.extend(snapshot.unpack_eval_results(stored))
         accounts: Mapping[str, float] = stored["accounts"]
         return accounts

@@ -119,7 +119,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
 ) -> None:
     whole = trial(framework, data_dir, output_dir=tmp_path / "whole")
 
-    from algoperf_ref.harness.trial import CountingQueue
+    from algoperf_ref.harness.trial_parts import CountingQueue
 
     draw = CountingQueue.__next__
 

@@ -12,7 +12,7 @@ import pytest
 from algoperf_ref.errors import UserError
 from algoperf_ref.frameworks import numpy_random
 from algoperf_ref.harness.results import Status
-from algoperf_ref.harness.trial import SubmissionFailed
+from algoperf_ref.harness.trial_parts import SubmissionFailed
 from conformance_tests.support.fakes import (
     METRIC,
     FakeTime,

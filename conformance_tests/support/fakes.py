@@ -18,7 +18,8 @@ from algoperf_ref.frameworks import numpy_random
 from algoperf_ref.harness.console import Quiet
 from algoperf_ref.harness.files import NoFiles
 from algoperf_ref.harness.loading import Submission
-from algoperf_ref.harness.trial import Trial, TrialSettings
+from algoperf_ref.harness.trial import Trial
+from algoperf_ref.harness.trial_parts import TrialSettings
 from spec import tiers
 from spec.evaluation import Goal
 from spec.submission import LossType
