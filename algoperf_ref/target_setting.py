@@ -26,6 +26,7 @@ from typing import Any
 
 from algoperf_ref.errors import UserError
 from algoperf_ref.harness.hyperparameters import read_search_space
+from algoperf_ref.records.record_file import Record, RecordFile
 from spec import target_setting, tiers
 from spec.tuning import quasi_random_points, trial_seed
 from spec.workloads import Direction
@@ -72,10 +73,6 @@ class Run:
     algorithm: str
     hyperparameters: Mapping[str, Any]
     seed: int
-
-
-Record = Mapping[str, Any]
-"""One line of the record file: :class:`Run` and what it achieved."""
 
 
 def search_space_file(algorithm: str, tier: str) -> Path:
@@ -213,69 +210,6 @@ def summary(
     }
 
 
-class RecordFile:
-    """The finished runs of one study, one JSON line each; safe to append to from one process."""
-
-    def __init__(self, path: Path, study: Study) -> None:
-        """Opens the file, and reads what is there.
-
-        Args:
-          path: the file; created with the first run.
-          study: what the runs belong to; tells a file of another study apart.
-
-        Raises:
-          UserError: the file is of another study, or damaged before its last line.
-        """
-        self._path = path
-        self._header = json.dumps({"study": asdict(study)})
-        self.records: dict[str, Record] = {}
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        if lines and not lines[-1].endswith("\n"):
-            # The command was stopped while it wrote this line.
-            lines.pop()
-        if not lines:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = [self._header + "\n"]
-        if lines[0] != self._header + "\n":
-            raise UserError(
-                f"{path} holds runs of another study ({lines[0].strip()[:200]}): give the same "
-                "flags to go on with it, or another --output"
-            )
-        path.write_text("".join(lines), encoding="utf-8")
-        for number, line in enumerate(lines[1:], start=2):
-            try:
-                record = _from_json(json.loads(line))
-                self.records[record["id"]] = record
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}, line {number} is damaged ({error}): delete it") from error
-
-    def append(self, record: Record) -> None:
-        """Adds a finished run; it is on disk when this returns."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_to_json(record)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.records[record["id"]] = record
-
-
-_METRICS = ("validation", "test")
-
-
-def _to_json(record: Record) -> dict[str, Any]:
-    """JSON has no infinities: values that are not finite become null."""
-    result = dict(record)
-    for name in _METRICS:
-        result[name] = [value if math.isfinite(value) else None for value in record[name]]
-    return result
-
-
-def _from_json(record: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(record)
-    for name in _METRICS:
-        result[name] = [math.nan if value is None else value for value in record[name]]
-    return result
-
-
 Trainer = Callable[[Study, Run, str], Record]
 """Trains one run; :func:`train`, or a stand-in."""
 
@@ -360,7 +294,7 @@ def set_targets(
       UserError: bad input, missing data, or runs that do not determine the targets.
     """
     direction = tiers.get(study.workload, study.tier).direction
-    file = RecordFile(output.with_suffix(".jsonl"), study)
+    file = RecordFile(output.with_suffix(".jsonl"), {"study": asdict(study)})
     trials = run_all(study, tuning_runs(study), file, data_dir, num_processes, trainer)
     try:
         again = reruns(study, best_record(trials, direction))

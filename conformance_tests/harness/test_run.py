@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -283,12 +284,9 @@ def test_importing_the_package_imports_no_framework() -> None:
     assert algoperf_ref.workloads.names(tier="mini") == tiers.names("mini")
 
 
-@pytest.mark.parametrize(("framework", "other"), [("jax", "torch"), ("pytorch", "jax")])
-def test_a_run_never_imports_the_other_framework(
-    framework: str, other: str, data_dir: Path, tmp_path: Path
-) -> None:
-    code = f"""
-import sys
+# A program of its own, for what has to be settled before a framework is imported.
+PROGRAM = """
+import json, sys
 from dataclasses import replace
 from algoperf_ref import run
 load = run.workloads.load
@@ -298,12 +296,40 @@ def tiny(*args, **kwargs):
                   num_eval_train_examples=24, eval_batch_size=16, validation_target_value=2.0)
     return type(w)(row, w.tier, w.backend)
 run.workloads.load = tiny
-result = run.run_trial("ogbg", {framework!r}, {str(NADAMW)!r}, tier="mini",
-    data_dir={str(data_dir)!r}, hyperparameters={POINT!r}, seed=1, max_global_steps=1)
+framework, submission, data_dir, point = json.loads(sys.argv[1])
+result = run.run_trial("ogbg", framework, submission, tier="mini", data_dir=data_dir,
+    hyperparameters=point, seed=1, max_global_steps=1, clock="steps")
 assert result.status.value == "step_limit", result
-sys.exit({other!r} in sys.modules or "tensorflow" in sys.modules)
+print(json.dumps({"metrics": result.eval_results[-1][1], "modules": list(sys.modules)}))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def run_program(framework: str, data_dir: Path, **environment: str) -> Any:
+    arguments = json.dumps([framework, str(NADAMW), str(data_dir), POINT])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("framework", "other"), [("jax", "torch"), ("pytorch", "jax")])
+def test_a_run_never_imports_the_other_framework(
+    framework: str, other: str, data_dir: Path
+) -> None:
+    modules = run_program(framework, data_dir)["modules"]
+    assert other not in modules
+    assert "tensorflow" not in modules
+
+
+def test_evaluation_covers_the_same_examples_on_any_number_of_devices(data_dir: Path) -> None:
+    flag = "--xla_force_host_platform_device_count="
+    one, two = (run_program("jax", data_dir, XLA_FLAGS=f"{flag}{n}")["metrics"] for n in (1, 2))
+    # The learning rate of the first step is 0: both evaluate the initial parameters.
+    for name in one:
+        assert two[name] == pytest.approx(one[name], rel=1e-5), name
 
 
 @pytest.mark.usefixtures("tiny")

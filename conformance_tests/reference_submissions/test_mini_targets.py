@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import algoperf_ref
 from algoperf_ref import target_setting as script
 from algoperf_ref.harness.hyperparameters import read_search_space
 from algoperf_ref.harness.results import Status
+from algoperf_ref.records.record_file import RecordFile
 from spec import target_setting, tiers
 
 SUBMISSIONS = Path(__file__).parents[2] / "reference_submissions"
@@ -63,7 +65,7 @@ def test_the_mini_targets_follow_from_the_recorded_runs(name: str, tmp_path: Pat
     study = script.Study(**result["study"])
     assert (study.workload, study.tier) == (name, "mini")
     copy = shutil.copy(RESULTS / f"{name}.jsonl", tmp_path)
-    records = script.RecordFile(Path(copy), study).records
+    records = RecordFile(Path(copy), {"study": asdict(study)}).records
     direction = tiers.get(name, "mini").direction
     trials = [r for r in records.values() if r["id"].startswith(script.TUNING)]
     reruns = [r for r in records.values() if r["id"].startswith(script.RERUN)]
