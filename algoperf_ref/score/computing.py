@@ -260,7 +260,10 @@ def _select(
         if first.workload not in known:
             warnings.append(f"{place}: ignored, tier {tier.value} has no {first.workload}")
             continue
-        logged_tier = read_meta_data(first).get("tier", tier.value)
+        meta_data = read_meta_data(first)
+        if meta_data.get("clock") == "steps":
+            warnings.append(f"{place}: the times are simulated (--clock steps), not measured")
+        logged_tier = meta_data.get("tier", tier.value)
         if logged_tier != tier.value:
             warnings.append(
                 f"{first.path}: logged with --tier {logged_tier}, scored with --tier {tier.value}"

@@ -211,6 +211,14 @@ def test_an_empty_submission_scores_zero(tmp_path: Path, write_trial: WriteTrial
     assert "it scores 0" in report.warnings[0]
 
 
+def test_simulated_times_are_announced(tmp_path: Path, write_trial: WriteTrial) -> None:
+    path = write_trial("s", hit_at(20))
+    (path / "meta_data_0.json").write_text(json.dumps({"tier": "mini", "clock": "steps"}))
+    [warning] = scored(tmp_path).warnings
+    assert "simulated" in warning
+    assert str(path.parent) in warning
+
+
 def test_logs_of_another_tier_are_announced(tmp_path: Path, write_trial: WriteTrial) -> None:
     path = write_trial("s", hit_at(20))
     (path / "meta_data_0.json").write_text(json.dumps({"tier": "mini"}))

@@ -18,7 +18,7 @@ SIZES = {
     "num_eval_train_examples": 1_441,
     "eval_batch_size": 512,
     "batch_size_divisor": 16,
-    "step_hint": 1_200,
+    "step_hint": 1_600,
     "max_allowed_runtime_sec": 240,
     "eval_period_time_sec": 4,
     "simulated_step_seconds": 0.04,
