@@ -88,10 +88,14 @@ def search_space_file(algorithm: str, tier: str) -> Path:
 def tuning_runs(study: Study) -> list[Run]:
     """Returns the tuning trials: the first quasi-random points of each algorithm's space.
 
+    There are none if the study runs the configuration of another one again.
+
     Raises:
       UserError: a search space is missing or out of schema.
     """
-    runs = []
+    runs: list[Run] = []
+    if study.num_trials == 0:
+        return runs
     for number, algorithm in enumerate(target_setting.ALGORITHMS):
         space = read_search_space(search_space_file(algorithm, study.tier))
         for index, point in enumerate(quasi_random_points(space, study.num_trials), start=1):
@@ -168,21 +172,39 @@ def best_record(records: Sequence[Record], direction: Direction) -> Record:
     return records[target_setting.best_trial(values, direction)]
 
 
+def read_configuration(path: Path) -> Record:
+    """Returns the best configuration that another study wrote to its output file.
+
+    Raises:
+      UserError: the file is not the result of a study.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        best = {name: result["best"][name] for name in ("id", "algorithm", "hyperparameters")}
+        return {**best, "tuned_on": result["study"]["workload"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"--configuration {path}: not the result of a study ({error})") from error
+
+
 def summary(
-    study: Study, trials: Sequence[Record], repeated: Sequence[Record], direction: Direction
+    study: Study,
+    best: Record,
+    trials: Sequence[Record],
+    repeated: Sequence[Record],
+    direction: Direction,
 ) -> dict[str, Any]:
     """Returns the content of the output file: targets, budget, and the values they come from.
 
     Args:
       study: what was run.
-      trials: records of the tuning trials.
+      best: the configuration of the reruns, see :func:`best_record`, :func:`read_configuration`.
+      trials: records of the tuning trials; none if the configuration comes from another study.
       repeated: records of the reruns.
       direction: of the target metric.
 
     Raises:
       spec.target_setting.TargetSettingError: the runs do not determine the targets.
     """
-    best = best_record(trials, direction)
     reached = [
         target_setting.Rerun(
             target_setting.best_value(record["validation"], direction),
@@ -198,13 +220,17 @@ def summary(
         },
         "benchmark_budget": asdict(target_setting.FULL_BUDGET),
         "targets": asdict(target_setting.targets(reached, direction)),
-        "best": {name: best[name] for name in ("id", "algorithm", "hyperparameters")},
+        "best": {
+            "tuned_on": best.get("tuned_on", study.workload),
+            **{name: best[name] for name in ("id", "algorithm", "hyperparameters")},
+        },
         "best_validation_by_algorithm": {
             algorithm: target_setting.best_value(
                 [v for r in trials if r["algorithm"] == algorithm for v in r["validation"]],
                 direction,
             )
             for algorithm in target_setting.ALGORITHMS
+            if trials
         },
         "reruns": [asdict(rerun) for rerun in reached],
     }
@@ -276,7 +302,12 @@ def _show(record: Record, done: int, total: int) -> None:
 
 
 def set_targets(
-    study: Study, output: Path, data_dir: str, num_processes: int = 1, trainer: Trainer = train
+    study: Study,
+    output: Path,
+    data_dir: str,
+    num_processes: int = 1,
+    trainer: Trainer = train,
+    configuration: Record | None = None,
 ) -> dict[str, Any]:
     """Runs a study, or what is left of it, and writes its result.
 
@@ -286,6 +317,7 @@ def set_targets(
       data_dir: where the data sets are.
       num_processes: runs at a time.
       trainer: trains one run.
+      configuration: run this one again instead of tuning; ``study.num_trials`` is then 0.
 
     Returns:
       The content of the output file.
@@ -297,9 +329,10 @@ def set_targets(
     file = RecordFile(output.with_suffix(".jsonl"), {"study": asdict(study)})
     trials = run_all(study, tuning_runs(study), file, data_dir, num_processes, trainer)
     try:
-        again = reruns(study, best_record(trials, direction))
+        best = configuration or best_record(trials, direction)
+        again = reruns(study, best)
         repeated = run_all(study, again, file, data_dir, num_processes, trainer)
-        result = summary(study, trials, repeated, direction)
+        result = summary(study, best, trials, repeated, direction)
     except target_setting.TargetSettingError as error:
         raise UserError(f"no targets for {study.workload}: {error}") from error
     output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -315,7 +348,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = _parser().parse_args(arguments)
         study = _study(parsed)
-        result = set_targets(study, parsed.output, parsed.data_dir, parsed.processes)
+        configuration = None
+        if parsed.configuration is not None:
+            configuration = read_configuration(parsed.configuration)
+            study = replace(study, num_trials=0)
+        result = set_targets(
+            study,
+            parsed.output,
+            parsed.data_dir,
+            parsed.processes,
+            configuration=configuration,
+        )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -374,6 +417,11 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=full.num_reruns,
         help="runs of the best configuration with other seeds (%(default)s)",
+    )
+    add(
+        "--configuration",
+        type=Path,
+        help="result of another workload's study: run its best configuration again, do not tune",
     )
     add("--max_global_steps", type=int, help="length of a run; 3/4 of the step hint by default")
     add("--seed", type=int, default=0, help="seed of everything (%(default)s)")

@@ -167,7 +167,32 @@ def test_a_wrong_flag_is_one_sentence(flags, message, tmp_path, capsys):
 def test_the_default_budget_is_the_benchmarks_own(tmp_path):
     arguments = ["--workload", "ogbg", "--framework", "jax", "--output", str(tmp_path / "t")]
     study = script._study(script._parser().parse_args(arguments))
-    assert (study.num_trials, study.num_reruns, study.max_global_steps) == (200, 20, 900)
+    assert (study.num_trials, study.num_reruns, study.max_global_steps) == (200, 20, 1200)
+
+
+def test_another_studys_best_configuration_is_run_again_instead_of_tuning(tmp_path):
+    base, output = tmp_path / "base.json", tmp_path / "variant.json"
+    first = script.set_targets(STUDY, base, "", trainer=Trainer(BEST))
+    configuration = script.read_configuration(base)
+    assert configuration["hyperparameters"] == first["best"]["hyperparameters"]
+    study = replace(STUDY, num_trials=0)
+    trainer = Trainer(BEST)
+    result = script.set_targets(study, output, "", trainer=trainer, configuration=configuration)
+    assert result["best"]["tuned_on"] == STUDY.workload
+    assert result["best_validation_by_algorithm"] == {}
+    assert len(result["reruns"]) == STUDY.num_reruns
+    ids = [
+        json.loads(line)["id"] for line in output.with_suffix(".jsonl").read_text().splitlines()[1:]
+    ]
+    assert all(id.startswith("rerun/") for id in ids)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"best": {}}'])
+def test_a_configuration_that_is_no_result_is_one_sentence(text, tmp_path):
+    path = tmp_path / "no.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"no\.json: not the result of a study"):
+        script.read_configuration(path)
 
 
 def test_missing_data_is_one_sentence_with_the_command_that_mends_it(tmp_path, capsys):
