@@ -43,13 +43,14 @@ class MiniRow:
     config: Mapping[str, Mapping[str, Any]]
 
 
-# (validation, test) target values of the mini tier. Provisional: prototypes, two seeds above.
+# (validation, test), set by `python -m algoperf_ref.target_setting` and rounded down to 4 digits.
+# Runs and budget: algoperf_ref/workloads/ogbg/mini_targets/, held to this table by a test.
 MINI_TARGETS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
-        "ogbg": (0.45, 0.45),
-        "ogbg_gelu": (0.45, 0.45),
+        "ogbg": (0.5371, 0.5296),
+        "ogbg_gelu": (0.5557, 0.5621),
         "ogbg_silu": (0.45, 0.45),
-        "ogbg_model_size": (0.45, 0.45),
+        "ogbg_model_size": (0.2954, 0.3067),
     }
 )
 

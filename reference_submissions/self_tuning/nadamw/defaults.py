@@ -6,7 +6,7 @@ from typing import Any
 
 from reference_submissions._common.settings import Settings
 
-WARMUP_FACTOR = 0.1
+WARMUP_FACTOR = 0.05
 """Warm-up, as a fraction of the step hint."""
 
 
@@ -22,11 +22,11 @@ def settings(hyperparameters: Any, step_hint: int) -> Settings:
     """
     del hyperparameters
     return Settings(
-        learning_rate=1.2e-2,
+        learning_rate=1.6e-2,
         warmup_steps=int(WARMUP_FACTOR * step_hint),
         total_steps=step_hint,
-        beta1=0.9,
-        beta2=0.999,
-        weight_decay=0.01,
+        beta1=0.917,
+        beta2=0.985,
+        weight_decay=0.033,
         dropout_rate=0.0,
     )
