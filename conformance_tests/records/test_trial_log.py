@@ -43,6 +43,9 @@ class DeviceScalar:
     def __init__(self, value: Any) -> None:
         self.value = value
 
+    def __repr__(self) -> str:  # names the test case, the same in every process
+        return f"DeviceScalar({self.value!r})"
+
     def item(self) -> Any:
         if isinstance(self.value, Exception):
             raise self.value
