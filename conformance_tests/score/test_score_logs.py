@@ -23,9 +23,9 @@ BUDGET = float(ROW.max_allowed_runtime_sec)
 TARGET, BELOW = ROW.validation_target_value, ROW.validation_target_value - 0.1
 
 
-def hit_at(seconds: float) -> list[tuple[float, float]]:
+def hit_at(seconds: float, target: float = TARGET) -> list[tuple[float, float]]:
     """Rows of a trial that reaches the target exactly, at this time, and gets worse again."""
-    return [(seconds / 2, BELOW), (seconds, TARGET), (seconds + 1, BELOW)]
+    return [(seconds / 2, BELOW), (seconds, target), (seconds + 1, BELOW)]
 
 
 def scored(path: Path, **options: Any) -> Any:
@@ -196,7 +196,8 @@ def test_trials_beyond_the_allowed_number_do_not_count(
 
 def test_variants_are_timed_but_not_scored(tmp_path: Path, write_trial: WriteTrial) -> None:
     write_trial("s", hit_at(20))
-    write_trial("s", hit_at(30), workload="ogbg_gelu")
+    target = tiers.get("ogbg_gelu", "mini").validation_target_value
+    write_trial("s", hit_at(30, target), workload="ogbg_gelu")
     report = scored(tmp_path, num_studies=1)
     assert report.times["s"] == {"ogbg": 20, "ogbg_gelu": 30}
     assert report.ratios["s"] == {"ogbg": 1.0}
