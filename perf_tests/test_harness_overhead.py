@@ -10,8 +10,8 @@ from algoperf_ref import frameworks
 from conformance_tests.support.fakes import FakeWorkload, fake_submission, fake_trial
 from perf_tests.interleaved import measure
 
-STEPS = 400
-ROUNDS = 15
+STEPS = 200
+ROUNDS = 40
 # At most 2 % of a step of 5 ms, or 100 microseconds.
 BUDGET_SECONDS = max(0.02 * 5e-3, 100e-6)
 

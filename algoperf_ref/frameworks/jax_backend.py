@@ -6,11 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from algoperf_ref.errors import UserError
 from algoperf_ref.frameworks.base import Key
 from algoperf_ref.frameworks.jax_sharding import get_batch_dim_sharding, get_replicate_sharding
+
+
+_STEPS_PER_CHUNK = 8
+
+
+def _chunk_keys(key: jax.Array, start: jax.Array) -> tuple[jax.Array, ...]:
+    """Returns the keys of ``_STEPS_PER_CHUNK`` steps, four each, in order."""
+    steps = start + jnp.arange(_STEPS_PER_CHUNK, dtype=jnp.uint32)
+    keys = jax.vmap(lambda step: jax.random.split(jax.random.fold_in(key, step), 4))(steps)
+    return tuple(keys.reshape(-1, 2))
 
 
 class JaxBackend:
@@ -24,9 +35,8 @@ class JaxBackend:
         jax.config.update("jax_threefry_partitionable", True)
         self._batch_sharding = get_batch_dim_sharding()
         self._replicated = get_replicate_sharding()
-        self._step_keys = jax.jit(
-            lambda key, step: tuple(jax.random.split(jax.random.fold_in(key, step), 4))
-        )
+        self._chunk_keys = jax.jit(_chunk_keys)
+        self._chunk: tuple[Key, int, tuple[Key, ...]] = (None, 0, ())
 
     @property
     def num_devices(self) -> int:
@@ -46,9 +56,18 @@ class JaxBackend:
         return jax.random.fold_in(key, data)
 
     def step_keys(self, key: Key, global_step: int) -> Sequence[Key]:
-        """Returns the four keys of a step; one compiled call, since it is on the clock."""
-        keys: tuple[Key, ...] = self._step_keys(key, np.uint32(global_step))
-        return keys
+        """Returns the four keys of a step.
+
+        This is on the submission's clock, so the keys of several steps are made in one compiled
+        call, which costs little more than those of one.
+        """
+        offset = global_step % _STEPS_PER_CHUNK
+        start = global_step - offset
+        made_from, made_for, keys = self._chunk
+        if made_from is not key or made_for != start or not keys:
+            keys = self._chunk_keys(key, np.uint32(start))
+            self._chunk = (key, start, keys)
+        return keys[4 * offset : 4 * offset + 4]
 
     def key_to_seed(self, key: Key) -> int:
         """Returns the two words of a key as one integer below 2**64."""

@@ -6,6 +6,7 @@ two integers where :func:`fold_in` made them.
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Any
 
@@ -31,7 +32,15 @@ def prng_key(seed: SeedLike) -> npt.NDArray[np.int32]:
 
 def fold_in(seed: SeedLike, data: int) -> list[int]:
     """Returns ``[draw of the seed, data]``."""
-    return [int(_draws(seed, 1)[0]), int(data)]
+    if isinstance(seed, (int, np.integer)):
+        return [int(_draws(seed, 1)[0]), int(data)]
+    return [_first_draw(*(int(word) for word in seed)), int(data)]
+
+
+@functools.lru_cache(maxsize=64)
+def _first_draw(*words: int) -> int:
+    """The draw of a key does not depend on the data: a trial folds every step into one key."""
+    return int(_draws(words, 1)[0])
 
 
 def _draws(seed: SeedLike, count: int) -> npt.NDArray[np.int32]:

@@ -147,9 +147,10 @@ class Trial:
             "eval_results": self.eval_results,
         }
 
+        keys = step_keys(rng, self.progress.global_step)
         while (reason := end_reason(self.progress, max_steps)) is None:
             step = self.progress.global_step
-            select_key, update_key, prepare_key, eval_key = step_keys(rng, step)
+            select_key, update_key, prepare_key, eval_key = keys
             # PyTorch's hidden generator: a step draws the same numbers whatever ran before it.
             backend.seed_global_generators(update_key)
             completed = False
@@ -179,6 +180,8 @@ class Trial:
                     )
                 except TrainingCompleteError:
                     completed = True
+                # The next step's keys, while the device still works on this one.
+                keys = step_keys(rng, step + 1)
                 backend.synchronize(self._optimizer_state, self._params, self._model_state)
             except UserError:
                 raise
