@@ -13,7 +13,6 @@ from algoperf_ref.errors import UserError
 from algoperf_ref.frameworks.base import Key
 from algoperf_ref.frameworks.jax_sharding import get_batch_dim_sharding, get_replicate_sharding
 
-
 _STEPS_PER_CHUNK = 8
 
 
