@@ -47,8 +47,7 @@ class TorchBackend:
 
     def key_to_seed(self, key: Key) -> int:
         """Returns the two words of a key as one integer below 2**64."""
-        high, low = (int(word) & 0xFFFFFFFF for word in key)
-        return high << 32 | low
+        return (int(key[0]) & 0xFFFFFFFF) << 32 | int(key[1]) & 0xFFFFFFFF
 
     def seed_global_generators(self, key: Key) -> None:
         """Seeds the device's default generators: dropout masks are drawn from them.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from algoperf_ref.errors import UserError
@@ -24,6 +23,7 @@ from algoperf_ref.harness.trial_parts import (
     Metrics,
     Recorder,
     SubmissionFailed,
+    TrainState,
     TrialSettings,
 )
 from spec.evaluation import (
@@ -136,9 +136,7 @@ class Trial:
         hyperparameters, max_steps = settings.hyperparameters, settings.max_global_steps
         eval_period = float(workload.eval_period_time_sec)
         read, step_keys, observer = self.time_source.read, backend.step_keys, self.observer
-        train_state = self._train_state()
-        view = {"train_state": MappingProxyType(train_state)}
-        extra = view if self.submission.takes_train_state else {}
+        extra = {"train_state": TrainState(self)} if self.submission.takes_train_state else {}
         self._call_arguments = {
             "workload": workload,
             "current_params_types": types,
@@ -198,7 +196,6 @@ class Trial:
             )
             if due:
                 del batch  # its memory is wanted for the evaluation
-                self._update(train_state)
                 self._prepare(prepare_key)
             if time_check_is_due(evaluation_due=due, evaluations_skipped=settings.skip_evaluations):
                 self.progress = self.progress.after_time_check(
@@ -209,7 +206,6 @@ class Trial:
             elif observer.wants_step(self.progress.global_step):
                 observer.stepped(self.progress.global_step, self.clock.submission_seconds)
                 self.clock = self.clock.advance(Event.LOGGED, read(Event.LOGGED))
-            self._update(train_state)
         return Status(reason.value)
 
     def _prepare(self, key: Key) -> None:
@@ -287,24 +283,6 @@ class Trial:
             "accumulated_eval_time": clock.evaluation_seconds,
             "accumulated_logging_time": clock.logging_seconds,
         }
-
-    def _train_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {}
-        self._update(state)
-        return state
-
-    def _update(self, train_state: dict[str, Any]) -> None:
-        """Brings the submission's view of the run up to date (contract, section 5)."""
-        progress, clock = self.progress, self.clock
-        train_state["validation_goal_reached"] = progress.validation_goal_reached
-        train_state["test_goal_reached"] = progress.test_goal_reached
-        train_state["is_time_remaining"] = progress.is_time_remaining
-        train_state["last_eval_time"] = progress.last_evaluation_end_seconds or 0.0
-        train_state["training_complete"] = progress.training_complete
-        train_state["accumulated_submission_time"] = clock.submission_seconds
-        train_state["accumulated_eval_time"] = clock.evaluation_seconds
-        train_state["accumulated_logging_time"] = clock.logging_seconds
-        train_state["last_step_end_time"] = clock.last_reading_seconds
 
     def _save_checkpoint(self) -> None:
         if not self.recorder.wants_checkpoints:

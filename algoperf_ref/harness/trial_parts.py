@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from algoperf_ref.frameworks.base import Key
-from spec.evaluation import Goal
+from spec.evaluation import Goal, Progress
+from spec.submission import TRAIN_STATE_KEYS
+from spec.timing import Clock
 
 Metrics = dict[str, Any]
 """Metrics of one evaluation by ``<split>/<metric>``, and the times that go with them."""
@@ -105,3 +107,52 @@ class SubmissionFailed(Exception):
             f"the submission's {function} raised {type(error).__name__} "
             f"after {global_step} steps: {error}"
         )
+
+
+class RunState(Protocol):
+    """What :class:`TrainState` shows of a trial."""
+
+    clock: Clock
+    progress: Progress
+
+
+class TrainState(Mapping[str, Any]):
+    """The submission's live, read-only view of the run: ``train_state`` (contract, section 5).
+
+    Values are looked up when they are asked for, so that a step costs nothing here.
+    """
+
+    def __init__(self, run: RunState) -> None:
+        """Args:
+        run: the trial to look at.
+        """
+        self._run = run
+
+    def __getitem__(self, key: str) -> Any:
+        """Returns the value of one of :data:`spec.submission.TRAIN_STATE_KEYS`."""
+        return _TRAIN_STATE[key](self._run)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the keys, in the order of the contract."""
+        return iter(TRAIN_STATE_KEYS)
+
+    def __len__(self) -> int:
+        """Returns the number of keys."""
+        return len(TRAIN_STATE_KEYS)
+
+    def __repr__(self) -> str:
+        """Shows the values of now."""
+        return f"TrainState({dict(self)})"
+
+
+_TRAIN_STATE: Mapping[str, Callable[[RunState], Any]] = {
+    "validation_goal_reached": lambda run: run.progress.validation_goal_reached,
+    "test_goal_reached": lambda run: run.progress.test_goal_reached,
+    "is_time_remaining": lambda run: run.progress.is_time_remaining,
+    "last_eval_time": lambda run: run.progress.last_evaluation_end_seconds or 0.0,
+    "training_complete": lambda run: run.progress.training_complete,
+    "accumulated_submission_time": lambda run: run.clock.submission_seconds,
+    "accumulated_eval_time": lambda run: run.clock.evaluation_seconds,
+    "accumulated_logging_time": lambda run: run.clock.logging_seconds,
+    "last_step_end_time": lambda run: run.clock.last_reading_seconds,
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -303,11 +302,14 @@ def test_train_state_is_a_live_read_only_view() -> None:
 
     fake_trial(submission=fake_submission(update_params=update_params), max_global_steps=3).run()
     assert accounts == [0.0, 1.0, 2.0]
-    assert isinstance(states[0], MappingProxyType)
     assert states[0]["accumulated_submission_time"] == 3.0
-    assert set(states[0]) == set(TRAIN_STATE_KEYS)
+    assert tuple(states[0]) == TRAIN_STATE_KEYS
+    assert len(dict(states[0])) == len(states[0])
+    assert states[0]["training_complete"]  # at the step limit
     with pytest.raises(TypeError):
-        states[0]["training_complete"] = True
+        states[0]["training_complete"] = False
+    with pytest.raises(KeyError):
+        states[0]["time_left"]
 
 
 def test_eval_results_are_the_live_list_with_times_and_step() -> None:
