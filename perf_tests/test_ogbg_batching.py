@@ -67,6 +67,7 @@ def test_batching_is_many_times_faster_than_a_loop_over_graphs(
         _GRAPHS / np.median(pair.twin)
     )
     benchmark.extra_info["times_faster_than_a_plain_loop"] = round(pair.ratio, 1)
+    print(f"\n{benchmark.extra_info}")
     assert pair.ratio >= _MIN_RATIO
 
 
