@@ -12,7 +12,7 @@ from conformance_tests.support.fakes import FakeWorkload, fake_submission, fake_
 from perf_tests.interleaved import measure
 
 STEPS = 200
-ROUNDS = 25
+ROUNDS = 40
 # At most 2 % of a step of 5 ms, or 100 microseconds.
 BUDGET_SECONDS = max(0.02 * 5e-3, 100e-6)
 
@@ -115,17 +115,16 @@ def test_the_loop_adds_at_most_its_budget_to_a_step(framework: str, benchmark: A
             )
             backend.synchronize(optimizer_state, params, model_state)
 
-    # The work that the loop adds: processor time of its thread, which a machine shared with others
-    # disturbs little. The wall clock, which it disturbs much, is reported beside it.
-    added = benchmark.pedantic(
-        lambda: measure(ours, bare, ROUNDS, time.thread_time), rounds=1, iterations=1
-    )
-    wall = measure(ours, bare, ROUNDS)
-    per_step = added.difference / STEPS
+    # The wall clock is what a submission is scored by, so it is held to the budget. Processor time
+    # of the loop's thread, which a machine shared with others disturbs less, is reported beside it.
+    wall = benchmark.pedantic(lambda: measure(ours, bare, ROUNDS), rounds=1, iterations=1)
+    processor = measure(ours, bare, ROUNDS, time.thread_time).difference / STEPS
+    per_step = wall.difference / STEPS
     benchmark.extra_info["overhead_microseconds_per_step"] = round(per_step * 1e6, 1)
+    benchmark.extra_info["processor_microseconds_per_step"] = round(processor * 1e6, 1)
     benchmark.extra_info["share_of_budget"] = round(per_step / BUDGET_SECONDS, 2)
     print(
-        f"\n{framework}: {per_step * 1e6:.0f} us of processor time per step (wall clock: "
-        f"{wall.difference / STEPS * 1e6:.0f} us); budget {BUDGET_SECONDS * 1e6:.0f} us"
+        f"\n{framework}: {per_step * 1e6:.0f} us per step on the wall clock (processor time: "
+        f"{processor * 1e6:.0f} us); budget {BUDGET_SECONDS * 1e6:.0f} us"
     )
     assert per_step <= BUDGET_SECONDS
