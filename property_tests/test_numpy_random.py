@@ -37,3 +37,21 @@ def test_an_integer_seed_is_numpys_too(seed: int) -> None:
 @given(st.lists(WORDS, min_size=2, max_size=2), st.integers(0, 2**31))
 def test_fold_in_pairs_a_draw_with_the_data(seed: list[int], data: int) -> None:
     assert numpy_random.fold_in(seed, data) == [draws([w % MODULUS for w in seed], 1)[0], data]
+
+
+@given(
+    st.lists(WORDS, min_size=2, max_size=2),
+    st.sampled_from([0, 16, 1 << 20]),
+    st.integers(1, 20),
+    st.integers(1, 4),
+)
+def test_keys_of_steps_are_those_made_one_by_one(
+    seed: list[int], start: int, steps: int, num: int
+) -> None:
+    expected = [
+        numpy_random.split(numpy_random.fold_in(seed, step), num)
+        for step in range(start, start + steps)
+    ]
+    keys = numpy_random.keys_of_steps(seed, start, steps, num)
+    assert keys.dtype == np.int32
+    np.testing.assert_array_equal(keys, expected)

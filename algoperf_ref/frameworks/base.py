@@ -37,7 +37,15 @@ class Backend(Protocol):
         ...
 
     def step_keys(self, key: Key, global_step: int) -> Sequence[Key]:
-        """Returns ``split(fold_in(key, global_step), 4)``, as fast as the framework can."""
+        """Returns the keys of data selection and update: the first two of a step's four.
+
+        The four are ``split(fold_in(key, global_step), 4)``. This runs on every step, on the
+        submission's time, and is as fast as the framework can.
+        """
+        ...
+
+    def evaluation_keys(self, key: Key, global_step: int) -> Sequence[Key]:
+        """Returns the keys of preparation and evaluation: the last two of a step's four."""
         ...
 
     def key_to_seed(self, key: Key) -> int:

@@ -13,14 +13,18 @@ from algoperf_ref.errors import UserError
 from algoperf_ref.frameworks.base import Key
 from algoperf_ref.frameworks.jax_sharding import get_batch_dim_sharding, get_replicate_sharding
 
-_STEPS_PER_CHUNK = 8
+_STEPS_PER_CHUNK = 32
 
 
 def _chunk_keys(key: jax.Array, start: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns the keys of ``_STEPS_PER_CHUNK`` steps, four each, in order."""
+    """Returns the first two keys of ``_STEPS_PER_CHUNK`` steps, in order."""
     steps = start + jnp.arange(_STEPS_PER_CHUNK, dtype=jnp.uint32)
-    keys = jax.vmap(lambda step: jax.random.split(jax.random.fold_in(key, step), 4))(steps)
+    keys = jax.vmap(lambda step: _four_keys(key, step)[:2])(steps)
     return tuple(keys.reshape(-1, 2))
+
+
+def _four_keys(key: jax.Array, step: jax.Array) -> jax.Array:
+    return jax.random.split(jax.random.fold_in(key, step), 4)
 
 
 class JaxBackend:
@@ -35,6 +39,7 @@ class JaxBackend:
         self._batch_sharding = get_batch_dim_sharding()
         self._replicated = get_replicate_sharding()
         self._chunk_keys = jax.jit(_chunk_keys)
+        self._four_keys = jax.jit(_four_keys)
         self._chunk: tuple[Key, int, tuple[Key, ...]] = (None, 0, ())
 
     @property
@@ -55,10 +60,10 @@ class JaxBackend:
         return jax.random.fold_in(key, data)
 
     def step_keys(self, key: Key, global_step: int) -> Sequence[Key]:
-        """Returns the four keys of a step.
+        """Returns the first two of a step's four keys.
 
         This is on the submission's clock, so the keys of several steps are made in one compiled
-        call, which costs little more than those of one.
+        call. What it costs after that is the arrays that it returns.
         """
         offset = global_step % _STEPS_PER_CHUNK
         start = global_step - offset
@@ -66,7 +71,11 @@ class JaxBackend:
         if made_from is not key or made_for != start or not keys:
             keys = self._chunk_keys(key, np.uint32(start))
             self._chunk = (key, start, keys)
-        return keys[4 * offset : 4 * offset + 4]
+        return keys[2 * offset : 2 * offset + 2]
+
+    def evaluation_keys(self, key: Key, global_step: int) -> Sequence[Key]:
+        """Returns the last two of a step's four keys."""
+        return tuple(self._four_keys(key, np.uint32(global_step)))[2:]
 
     def key_to_seed(self, key: Key) -> int:
         """Returns the two words of a key as one integer below 2**64."""

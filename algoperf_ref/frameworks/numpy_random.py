@@ -37,6 +37,33 @@ def fold_in(seed: SeedLike, data: int) -> list[int]:
     return [_first_draw(*(int(word) for word in seed)), int(data)]
 
 
+def keys_of_steps(seed: SeedLike, start: int, steps: int, num: int) -> npt.NDArray[np.int32]:
+    """Returns the keys of consecutive steps, several times as fast as step by step.
+
+    Args:
+      seed: the key of the trial, two integers.
+      start: first step, 0 or more.
+      steps: number of steps.
+      num: keys per step.
+
+    Returns:
+      ``int32[steps, num, 2]``: row ``i`` is ``split(fold_in(seed, start + i), num)``.
+    """
+    first = fold_in(seed, start)[0]
+    size = 8 * num  # bytes of a step's draws
+    generator = random.Random(0)
+    stream = bytearray()
+    for step in range(start, start + steps):
+        generator.seed(first | step << 32)
+        stream += generator.getrandbits(8 * size).to_bytes(size, "little")
+    keys = (np.frombuffer(stream, "<u4") & _MODULUS).astype(np.int32).reshape(steps, num, 2)
+    for row in np.flatnonzero((keys == _MODULUS).any(axis=(1, 2))):
+        keys[row] = split([first, start + int(row)], num)
+    if start == 0:
+        keys[0] = split([first, 0], num)
+    return keys
+
+
 @functools.lru_cache(maxsize=64)
 def _first_draw(*words: int) -> int:
     """The draw of a key does not depend on the data: a trial folds every step into one key."""

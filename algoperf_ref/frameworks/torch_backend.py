@@ -14,6 +14,8 @@ from algoperf_ref.frameworks import numpy_random
 from algoperf_ref.frameworks.base import Key
 from algoperf_ref.frameworks.torch_device import pytorch_setup
 
+_STEPS_PER_CHUNK = 16
+
 
 class TorchBackend:
     """PyTorch on this process's device; see :class:`algoperf_ref.frameworks.base.Backend`."""
@@ -23,6 +25,7 @@ class TorchBackend:
     def __init__(self) -> None:
         self.setup = pytorch_setup()
         self.device = self.setup.device
+        self._chunk: tuple[Key, int, list[tuple[Key, Key]]] = (None, -1, [])
 
     @property
     def num_devices(self) -> int:
@@ -42,8 +45,22 @@ class TorchBackend:
         return numpy_random.fold_in(key, data)
 
     def step_keys(self, key: Key, global_step: int) -> Sequence[Key]:
-        """Returns the four keys of a step."""
-        return tuple(numpy_random.split(numpy_random.fold_in(key, global_step), 4))
+        """Returns the first two of a step's four keys.
+
+        This is on the submission's clock, so the keys of several steps are made at a time.
+        """
+        offset = global_step % _STEPS_PER_CHUNK
+        start = global_step - offset
+        made_from, made_for, keys = self._chunk
+        if made_from is not key or made_for != start:
+            chunk = numpy_random.keys_of_steps(key, start, _STEPS_PER_CHUNK, 4)
+            keys = [(step[0], step[1]) for step in chunk]
+            self._chunk = (key, start, keys)
+        return keys[offset]
+
+    def evaluation_keys(self, key: Key, global_step: int) -> Sequence[Key]:
+        """Returns the last two of a step's four keys."""
+        return tuple(numpy_random.split(numpy_random.fold_in(key, global_step), 4)[2:])
 
     def key_to_seed(self, key: Key) -> int:
         """Returns the two words of a key as one integer below 2**64."""

@@ -148,7 +148,7 @@ class Trial:
         keys = step_keys(rng, self.progress.global_step)
         while (reason := end_reason(self.progress, max_steps)) is None:
             step = self.progress.global_step
-            select_key, update_key, prepare_key, eval_key = keys
+            select_key, update_key = keys
             # PyTorch's hidden generator: a step draws the same numbers whatever ran before it.
             backend.seed_global_generators(update_key)
             completed = False
@@ -196,6 +196,7 @@ class Trial:
             )
             if due:
                 del batch  # its memory is wanted for the evaluation
+                prepare_key, eval_key = backend.evaluation_keys(rng, step)
                 self._prepare(prepare_key)
             if time_check_is_due(evaluation_due=due, evaluations_skipped=settings.skip_evaluations):
                 self.progress = self.progress.after_time_check(

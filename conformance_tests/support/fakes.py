@@ -59,7 +59,10 @@ class FakeBackend:
         return numpy_random.fold_in(key, data)
 
     def step_keys(self, key: Any, global_step: int) -> Any:
-        return self.split(self.fold_in(key, global_step), 4)
+        return self.split(self.fold_in(key, global_step), 4)[:2]
+
+    def evaluation_keys(self, key: Any, global_step: int) -> Any:
+        return self.split(self.fold_in(key, global_step), 4)[2:]
 
     def key_to_seed(self, key: Any) -> int:
         return int(key[0])
