@@ -18,10 +18,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 VERSIONS: tuple[str, ...] = ("paper2023", "v0.5", "v0.6")
 """Ruleset versions, oldest first."""
+
+CHECKED_ON: tuple[str, ...] = ("harness", "submission")
+"""Harness and scorer execute a clause, or the conformance tests check it on a submission."""
 
 CHAPTERS: Mapping[str, str] = MappingProxyType(
     {
@@ -35,6 +38,12 @@ CHAPTERS: Mapping[str, str] = MappingProxyType(
         "REC": "records",
         "SCORE": "scoring",
         "TGT": "target setting",
+        "HELD": "held-out workloads",
+        "VALID": "validity of a submission",
+        "DATA": "data",
+        "HARD": "hardware",
+        "VERS": "versions",
+        "COST": "costs",
     }
 )
 """Chapter titles by the prefix of their clause ids, in reading order."""
@@ -45,6 +54,27 @@ _T = TypeVar("_T", bound=Callable[..., Any])
 
 class ClauseError(ValueError):
     """A clause is declared wrongly: malformed id, id used twice, or unknown version."""
+
+
+class BrokenRule(ValueError):
+    """A rule is broken. Every rule that a caller can break has a class of its own::
+
+        class ClockWentBackwards(BrokenRule, clause="TIM-4"): ...
+
+    Attributes:
+      clause: id of the rule, which the message ends with; empty only for base classes.
+    """
+
+    clause: ClassVar[str] = ""
+
+    def __init_subclass__(cls, clause: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if clause:
+            cls.clause = clause
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message} [{self.clause}]" if self.clause else message
 
 
 class UnknownVersion(ValueError):
@@ -89,6 +119,7 @@ class Clause:
       sources: where it is written; at least one.
       versions: the ruleset versions that it holds in, a subset of :data:`VERSIONS`.
       implementation: dotted name of the function, class or table that is the rule.
+      checked_on: what is checked against it, one of :data:`CHECKED_ON`.
     """
 
     id: str
@@ -96,6 +127,7 @@ class Clause:
     sources: tuple[Source, ...]
     versions: tuple[str, ...]
     implementation: str
+    checked_on: str = "harness"
 
     @property
     def chapter(self) -> str:
@@ -113,6 +145,7 @@ def rule(
     source: Source | tuple[Source, ...],
     implementation: str,
     versions: tuple[str, ...] = VERSIONS,
+    checked_on: str = "harness",
 ) -> Clause:
     """Declares a clause whose executable form is a table or a constant.
 
@@ -122,13 +155,14 @@ def rule(
       source: one or several sources.
       implementation: dotted name, for example ``spec.rulesets.V0_6``.
       versions: ruleset versions.
+      checked_on: see :class:`Clause`.
 
     Returns:
       The registered clause.
 
     Raises:
       ClauseError: malformed or duplicate id, unknown chapter, no source, or a version that does
-        not exist.
+        not exist, or ``checked_on`` is unknown.
     """
     sources = (source,) if isinstance(source, Source) else tuple(source)
     if not (match := _ID.fullmatch(id)):
@@ -140,7 +174,11 @@ def rule(
     unknown = [v for v in versions if v not in VERSIONS]
     if unknown or not versions:
         raise ClauseError(f"clause {id}: unknown ruleset versions {unknown}, known: {VERSIONS}")
-    new = Clause(id, " ".join(statement.split()), sources, tuple(versions), implementation)
+    if checked_on not in CHECKED_ON:
+        raise ClauseError(f"clause {id}: checked_on is {checked_on!r}, known: {CHECKED_ON}")
+    new = Clause(
+        id, " ".join(statement.split()), sources, tuple(versions), implementation, checked_on
+    )
     old = _REGISTRY.get(id)
     if old is not None and old.implementation != implementation:
         raise ClauseError(f"clause id {id} is used by {old.implementation} and by {implementation}")
@@ -158,6 +196,7 @@ def clause(
     *,
     source: Source | tuple[Source, ...],
     versions: tuple[str, ...] = VERSIONS,
+    checked_on: str = "harness",
 ) -> Callable[[_T], _T]:
     """Declares the decorated function or class to be the executable form of a clause.
 
@@ -167,7 +206,14 @@ def clause(
 
     def register(implementation: _T) -> _T:
         name = f"{implementation.__module__}.{implementation.__qualname__}"
-        rule(id, statement, source=source, versions=versions, implementation=name)
+        rule(
+            id,
+            statement,
+            source=source,
+            versions=versions,
+            implementation=name,
+            checked_on=checked_on,
+        )
         return implementation
 
     return register

@@ -287,3 +287,13 @@ def test_problems_are_reported_in_the_order_of_the_rule_book() -> None:
         "unknown clause SUB-9 is cited by t",
     ]
     assert [line.split()[-1] for line in clauses_plugin.table(book, cited)] == ["tests", "0", "2"]
+
+
+def test_a_broken_rule_says_which() -> None:
+    class Late(clauses.BrokenRule, clause="TIM-1"): ...
+
+    class VeryLate(Late): ...
+
+    assert str(Late("the clock stands still")) == "the clock stands still [TIM-1]"
+    assert VeryLate("x").clause == "TIM-1"
+    assert str(clauses.BrokenRule("base")) == "base"
