@@ -8,6 +8,9 @@ versions of ``constraints/v0.6.txt``, so that a full run installs them once. It 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import nox
 
 CONSTRAINTS = "constraints/v0.6.txt"
+QUICK = "not slow and not browser"
 ROOT = Path(__file__).parent
 
 nox.options.sessions = ["lint", "clauses", "tests"]
@@ -58,6 +62,34 @@ def pytest(session: nox.Session, *arguments: str) -> None:
     run(session, "-m", "pytest", *arguments, *session.posargs, env=TEST_ENVIRONMENT)
 
 
+def missing_chromium() -> str:
+    """What to install for the browser tests; empty if they find a Chromium."""
+    search = [str(PYTHON), "-m", "conformance_tests.support.browser"]
+    found = subprocess.run(search, cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stderr.strip().removeprefix("error: ") if found.returncode else ""
+
+
+def require_chromium(session: nox.Session) -> None:
+    """Installs Chromium by ``apt-get`` where that is possible and none is found."""
+    missing = missing_chromium()
+    if not missing:
+        return
+    root = os.name == "posix" and os.geteuid() == 0
+    prefix = [] if root else ["sudo", "-n"]  # a sudo that asks for a password is not used
+    allowed = root or (
+        shutil.which("sudo") is not None
+        and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    )
+    if not allowed or shutil.which("apt-get") is None or os.environ.get("CHROMIUM"):
+        session.error(missing)
+    session.run(*prefix, "apt-get", "update", external=True)
+    session.run(
+        *prefix, "apt-get", "install", "-y", "--no-install-recommends", "chromium", external=True
+    )
+    if missing := missing_chromium():
+        session.error(missing)
+
+
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """Prepare the molecules, train NadamW to the mini target, score it (about 3 minutes)."""
@@ -66,15 +98,24 @@ def quickstart(session: nox.Session) -> None:
 
 
 @nox.session
+def score_demo(session: nox.Session) -> None:
+    """Score the six self-tuning submissions of the first competition (v0.5)."""
+    install(session)
+    logs = "algoperf_ref/score/data/v05_self_tuning.tar.xz"
+    arguments = ("--rules", "v0.5", "--ruleset", "self", "--output", ".nox/score_demo")
+    run(session, "-m", "algoperf_ref.score", logs, *arguments, *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the long ones."""
-    pytest(session, "-m", "not slow", "-n", "2", "conformance_tests", "property_tests")
+    pytest(session, "-m", QUICK, "-n", "2", "conformance_tests", "property_tests")
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Do the harness, the workloads and the reference submissions satisfy the spec?"""
-    pytest(session, "-m", "not slow", "-n", "2", "conformance_tests")
+    pytest(session, "-m", QUICK, "-n", "2", "conformance_tests")
 
 
 @nox.session
@@ -92,7 +133,15 @@ def perf(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """The tests marked slow: training to the mini targets, preparing the whole mini data set."""
-    pytest(session, "-m", "slow", "conformance_tests", "property_tests")
+    pytest(session, "-m", "slow and not browser", "conformance_tests", "property_tests")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The rule book and the score report in headless Chromium."""
+    install(session)
+    require_chromium(session)
+    pytest(session, "-m", "browser", "conformance_tests/browser")
 
 
 @nox.session

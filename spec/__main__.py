@@ -14,8 +14,15 @@ from typing import Any
 
 from spec.clauses import CHAPTERS, VERSIONS, Clause, ClauseError, load_all
 from spec.text import FORMATS, MAX_LINE, Parser, UsageError, choose, escape, wrap
+from spec.vectors import examples_json, examples_markdown, examples_text
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = (
+    "spec.coverage",
+    "spec.diff_command",
+    "spec.deviations",
+    "spec.book",
+    "spec.vectors",
+)
 """Modules that add a command of their own: ``add_command(commands, options)``."""
 
 
@@ -93,8 +100,10 @@ def _show(arguments: argparse.Namespace) -> str:
                 f"{', '.join(clause.versions)}"
             )
     if form == "json":
-        return json.dumps(_as_dict(clause), indent=2)
-    return _show_markdown(clause) if form == "markdown" else _show_text(clause)
+        return json.dumps({**_as_dict(clause), "cases": examples_json(clause.id)}, indent=2)
+    if form == "markdown":
+        return "\n\n".join(filter(None, (_show_markdown(clause), examples_markdown(clause.id))))
+    return "\n".join(filter(None, (_show_text(clause), examples_text(clause.id))))
 
 
 def _as_dict(clause: Clause) -> dict[str, Any]:

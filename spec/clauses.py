@@ -77,7 +77,7 @@ class BrokenRule(ValueError):
         return f"{message} [{self.clause}]" if self.clause else message
 
 
-class UnknownVersion(ValueError):
+class UnknownVersion(BrokenRule, clause="RULE-10"):
     """A ruleset version that does not exist."""
 
 

@@ -12,14 +12,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from spec.clauses import Source, check_version, clause, rule
+from spec.clauses import BrokenRule, Source, check_version, clause, rule
 from spec.workload_table import base_name
 
 _TABLE = Source("Rules v0.6", "Workloads, default dropout values")
 
 
-class DropoutError(ValueError):
-    """A dropout rate that the model or the ruleset version does not take."""
+class DropoutError(BrokenRule):
+    """A dropout rate that the model or the ruleset version does not take; a base."""
+
+
+class NoDropoutDefaults(DropoutError, clause="DROP-1"):
+    """A workload whose dropout rates are not documented."""
+
+
+class AuxiliaryRateRemoved(DropoutError, clause="DROP-5"):
+    """A second rate in a version that has one rate only."""
+
+
+class IllegalDropoutRate(DropoutError, clause="DROP-7"):
+    """A rate that is no probability below 1."""
 
 
 class DropoutKind(enum.StrEnum):
@@ -105,7 +117,7 @@ DEFAULTS: Mapping[str, Mapping[DropoutKind, DropoutDefault]] = MappingProxyType(
 def _table(workload: str) -> Mapping[DropoutKind, DropoutDefault]:
     base = base_name(workload)
     if base not in DEFAULTS:
-        raise DropoutError(f"no dropout defaults for workload {workload!r}")
+        raise NoDropoutDefaults(f"no dropout defaults for workload {workload!r}")
     return DEFAULTS[base]
 
 
@@ -160,6 +172,14 @@ def default_rates(workload: str) -> Mapping[DropoutKind, float]:
     source=(Source("Harness contract", "5, step 2"), Source("Dahl et al. 2023", "Table 10")),
     versions=("paper2023", "v0.5"),
 )
+@clause(
+    "DROP-7",
+    "A dropout rate is a number of at least 0 and below 1.",
+    source=(
+        Source("Rules v0.6", "Fixed functions: model_fn"),
+        Source("Workload facts", "shared, 8"),
+    ),
+)
 def rates(
     workload: str,
     dropout_rate: float | None = None,
@@ -184,10 +204,12 @@ def rates(
     """
     check_version(version)
     if version == "v0.6" and aux_dropout_rate is not None:
-        raise DropoutError("aux_dropout_rate does not exist in v0.6; pass dropout_rate to model_fn")
+        raise AuxiliaryRateRemoved(
+            "aux_dropout_rate does not exist in v0.6; pass dropout_rate to model_fn"
+        )
     for name, rate in (("dropout_rate", dropout_rate), ("aux_dropout_rate", aux_dropout_rate)):
         if rate is not None and not (math.isfinite(rate) and 0.0 <= rate < 1.0):
-            raise DropoutError(f"{name} is {rate}, must be at least 0 and less than 1")
+            raise IllegalDropoutRate(f"{name} is {rate}, must be at least 0 and less than 1")
 
     def in_effect(default: DropoutDefault) -> float:
         auxiliary = default.auxiliary and version != "v0.6"

@@ -247,18 +247,20 @@ class Progress:
             failed_evaluations_in_row=self.failed_evaluations_in_row + 1,
         )
 
-    def resumed_at(self, now: float) -> Progress:
+    def resumed_at(self, now: float, seconds_since_last_evaluation: float = 0.0) -> Progress:
         """A stored run goes on under a new clock; the time in between is not counted.
 
         Args:
           now: reading of the new clock at the start.
+          seconds_since_last_evaluation: how much of the evaluation period had passed when the
+            run was stored.
 
         Returns:
-          The state whose evaluation period starts anew, if there was an evaluation.
+          The state whose evaluation period goes on, if there was an evaluation.
         """
         if self.last_evaluation_end_seconds is None:
             return self
-        return replace(self, last_evaluation_end_seconds=now)
+        return replace(self, last_evaluation_end_seconds=now - seconds_since_last_evaluation)
 
 
 @clause(

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spec.clauses import Source, clause
+from spec.clauses import BrokenRule, Source, clause
 from spec.workloads import Direction
 
 
-class MissingMetric(ValueError):
+class MissingMetric(BrokenRule, clause="EVAL-9"):
     """An evaluation does not contain the metric that the workload's target is stated in."""
 
 
@@ -62,6 +62,12 @@ def target_reached(value: float, target: float, direction: Direction) -> bool:
     """An evaluation whose validation or test target metric is not finite counts as a failed one:
     it is logged with its reason and counted, and the next is due a full period later.""",
     source=Source("Decisions", "9"),
+)
+@clause(
+    "EVAL-9",
+    """An evaluation contains the target metric of every split that has a target, under the name
+    <split>/<metric>.""",
+    source=(Source("Harness contract", "5"), Source("Scoring semantics", "4")),
 )
 def evaluation_problem(metrics: Mapping[str, float], goal: Goal) -> str | None:
     """Says what is wrong with the metrics of an evaluation.

@@ -10,10 +10,22 @@ from itertools import count
 
 import numpy as np
 
-from spec.clauses import Source, clause
+from spec.clauses import BrokenRule, Source, clause
 
 NUM_DROPPED_POINTS = 100  # The first points of each sequence are generated and thrown away.
 PRIME_LIMIT_STEP = 1000
+
+
+class TuningError(BrokenRule):
+    """A number, an index or a seed is out of range; the base of the errors of tuning."""
+
+
+class NoDimensions(TuningError, clause="TUNE-1"):
+    """A quasi-random sequence without a dimension."""
+
+
+class NegativeNumberOfPoints(TuningError, clause="TUNE-2"):
+    """Fewer than no points are asked for."""
 
 
 @clause(
@@ -33,7 +45,7 @@ def primes(num_dims: int) -> tuple[int, ...]:
       ``num_dims`` primes in increasing order; the last prime below the limit is left out.
     """
     if num_dims < 1:
-        raise ValueError(f"a quasi-random sequence has at least 1 dimension, not {num_dims}")
+        raise NoDimensions(f"a quasi-random sequence has at least 1 dimension, not {num_dims}")
     for limit in count(PRIME_LIMIT_STEP, PRIME_LIMIT_STEP):
         known = odd_primes_below(limit)
         if len(known) > num_dims:
@@ -71,7 +83,7 @@ def halton_points(num_points: int, num_dims: int) -> list[tuple[float, ...]]:
       ``num_points`` tuples of ``num_dims`` floats in [0, 1).
     """
     if num_points < 0:
-        raise ValueError(f"the number of points is {num_points}; it cannot be negative")
+        raise NegativeNumberOfPoints(f"the number of points is {num_points}; it cannot be negative")
     columns = [_shifted_van_der_corput(num_points, base) for base in primes(num_dims)]
     return list(zip(*columns, strict=True))
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spec.clauses import Source, clause
+from spec.clauses import BrokenRule, Source, clause
 from spec.rulesets import V0_6
 
 R_MAX = V0_6.r_max
@@ -22,8 +22,28 @@ NUM_GRID_POINTS = 100
 """Points of the trapezoidal rule with which the published scores were computed."""
 
 
-class ScoringError(ValueError):
-    """Times or ratios that no set of logs can give: not positive, NaN, or too many of them."""
+class ScoringError(BrokenRule):
+    """Times or ratios that no set of logs can give; the base of the errors of scoring."""
+
+
+class IllegalTime(ScoringError, clause="SCORE-12"):
+    """A time that is NaN, zero or negative."""
+
+
+class IllegalRatio(ScoringError, clause="SCORE-7"):
+    """A performance ratio that is NaN or below 1."""
+
+
+class NoRatios(ScoringError, clause="SCORE-8"):
+    """A performance profile over no workloads."""
+
+
+class IllegalLimit(ScoringError, clause="SCORE-9"):
+    """An upper limit of the integral that is not a finite number above 1."""
+
+
+class TooFewGridPoints(ScoringError, clause="SCORE-10"):
+    """A grid without an interval."""
 
 
 @clause(
@@ -154,27 +174,32 @@ def grid_score(
     """
     _check_r_max(r_max)
     if num_points < 2:
-        raise ScoringError(f"a grid of {num_points} points; at least 2 are needed")
+        raise TooFewGridPoints(f"a grid of {num_points} points; at least 2 are needed")
     grid = np.linspace(1.0, r_max, num_points)
     shares = np.asarray(profile(ratios, [float(tau) for tau in grid]))
     area = float(np.sum((shares[1:] + shares[:-1]) / 2 * np.diff(grid)))
     return area / (r_max - 1)
 
 
+@clause(
+    "SCORE-12",
+    "A time that is scored is positive; infinity stands for a target that was not reached.",
+    source=Source("Scoring semantics", "5"),
+)
 def check_time(seconds: float) -> None:
-    """Raises :class:`ScoringError` for a time that is NaN or not positive."""
+    """Raises :class:`IllegalTime` for a time that is NaN or not positive."""
     if not seconds > 0:
-        raise ScoringError(f"a time is {seconds} s; times are positive or infinite")
+        raise IllegalTime(f"a time is {seconds} s; times are positive or infinite")
 
 
 def _check_ratios(ratios: Sequence[float]) -> None:
     if not ratios:
-        raise ScoringError("there are no ratios; one per base workload is needed")
+        raise NoRatios("there are no ratios; one per base workload is needed")
     for ratio in ratios:
         if not ratio >= 1:
-            raise ScoringError(f"a performance ratio is {ratio}; ratios are 1 or more")
+            raise IllegalRatio(f"a performance ratio is {ratio}; ratios are 1 or more")
 
 
 def _check_r_max(r_max: float) -> None:
     if not 1 < r_max < math.inf:
-        raise ScoringError(f"r_max is {r_max}; it must be a finite number above 1")
+        raise IllegalLimit(f"r_max is {r_max}; it must be a finite number above 1")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePath
 
-from spec.clauses import Source, clause, rule
+from spec.clauses import BrokenRule, Source, clause, rule
 
 _FILES = Source("Harness contract", "6")
 
@@ -23,6 +23,7 @@ rule(
 MEASUREMENTS = "measurements.csv"
 EVAL_MEASUREMENTS = "eval_measurements.csv"
 HPARAMS = "hparams.json"
+EVENTS = "events.jsonl"
 
 EVALUATION_SPLITS: tuple[str, ...] = ("train", "validation", "test")
 """Prefixes of the metrics, in the order in which the splits are evaluated."""
@@ -48,8 +49,32 @@ _DIRECTORY = re.compile(rf"(?P<workload>.+)_(?P<framework>{'|'.join(FRAMEWORKS)}
 _NUMBERED = re.compile(r"(?P<kind>trial|study|checkpoint)_(?P<number>0|[1-9][0-9]*)")
 
 
-class RecordNameError(ValueError):
-    """A name does not fit the layout of experiment directories."""
+class RecordNameError(BrokenRule):
+    """A name does not fit the layout of experiment directories; the base of the errors below."""
+
+
+class IllegalWorkloadDirectory(RecordNameError, clause="REC-3"):
+    """A workload, a framework or a directory that is not <workload>_<framework>."""
+
+
+class IllegalTrialNumber(RecordNameError, clause="REC-4"):
+    """A trial number below 1."""
+
+
+class IllegalStudyNumber(RecordNameError, clause="REC-5"):
+    """A study number below 0."""
+
+
+class NegativeCount(RecordNameError, clause="REC-6"):
+    """A number of preemptions or of steps below 0."""
+
+
+class OutsideExperiments(RecordNameError, clause="REC-8"):
+    """An experiment name that leads out of the directory of experiments."""
+
+
+class NotNumbered(RecordNameError, clause="REC-9"):
+    """A name that is not that of a trial, a study or a checkpoint."""
 
 
 def workload_directory(workload: str, framework: str) -> str:
@@ -59,9 +84,13 @@ def workload_directory(workload: str, framework: str) -> str:
       RecordNameError: the framework is unknown or the workload name is not a directory name.
     """
     if framework not in FRAMEWORKS:
-        raise RecordNameError(f"framework is {framework!r}, must be one of {', '.join(FRAMEWORKS)}")
+        raise IllegalWorkloadDirectory(
+            f"framework is {framework!r}, must be one of {', '.join(FRAMEWORKS)}"
+        )
     if not workload or set(workload) & set("/\\\0"):
-        raise RecordNameError(f"workload name {workload!r} cannot be part of a directory name")
+        raise IllegalWorkloadDirectory(
+            f"workload name {workload!r} cannot be part of a directory name"
+        )
     return f"{workload}_{framework}"
 
 
@@ -84,7 +113,7 @@ def parse_workload_directory(name: str) -> tuple[str, str]:
     """
     match = _DIRECTORY.fullmatch(name)
     if match is None:
-        raise RecordNameError(
+        raise IllegalWorkloadDirectory(
             f"directory {name!r} is not <workload>_<framework> with a framework of "
             f"{', '.join(FRAMEWORKS)}"
         )
@@ -102,6 +131,12 @@ def parse_workload_directory(name: str) -> tuple[str, str]:
     "The studies of one experiment are kept apart by a directory study_<k> above the workloads, "
     "counted from 0.",
     source=(_FILES, Source("Scoring semantics", "2")),
+)
+@clause(
+    "REC-8",
+    "The name of an experiment may have several parts but never leads out of the directory of "
+    "experiments.",
+    source=_FILES,
 )
 def trial_directory(
     experiment_dir: str | PurePath,
@@ -128,14 +163,14 @@ def trial_directory(
       RecordNameError: a number is out of range, or a name would leave the experiment directory.
     """
     if trial < 1:
-        raise RecordNameError(f"trial number is {trial}, trials are counted from 1")
+        raise IllegalTrialNumber(f"trial number is {trial}, trials are counted from 1")
     if study is not None and study < 0:
-        raise RecordNameError(f"study number is {study}, studies are counted from 0")
+        raise IllegalStudyNumber(f"study number is {study}, studies are counted from 0")
     path = PurePath(experiment_dir)
     if experiment_name:
         relative = PurePath(experiment_name)
         if relative.is_absolute() or ".." in relative.parts:
-            raise RecordNameError(
+            raise OutsideExperiments(
                 f"experiment_name is {experiment_name!r}, must stay inside the experiment directory"
             )
         path /= relative
@@ -144,6 +179,12 @@ def trial_directory(
     return path / workload_directory(workload, framework) / f"trial_{trial}"
 
 
+@clause(
+    "REC-9",
+    "Numbers in the names of trials, studies and checkpoints are decimal without leading zeros; "
+    "any other name is not part of the layout.",
+    source=(_FILES, Source("Scoring semantics", "4")),
+)
 def parse_numbered(name: str, kind: str) -> int:
     """Reads the number of a ``trial_<i>``, ``study_<k>`` or ``checkpoint_<step>``.
 
@@ -159,7 +200,7 @@ def parse_numbered(name: str, kind: str) -> int:
     """
     match = _NUMBERED.fullmatch(name)
     if match is None or match["kind"] != kind:
-        raise RecordNameError(f"name {name!r} is not of the form {kind}_<number>")
+        raise NotNumbered(f"name {name!r} is not of the form {kind}_<number>")
     return int(match["number"])
 
 
@@ -186,7 +227,7 @@ def checkpoint_name(global_step: int) -> str:
 
 def _count(number: int, what: str) -> int:
     if number < 0:
-        raise RecordNameError(f"{what} is {number}, must not be negative")
+        raise NegativeCount(f"{what} is {number}, must not be negative")
     return number
 
 

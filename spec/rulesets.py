@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from spec.clauses import Source, check_version, clause, rule
+from spec.hardware import V100_MACHINE
 
 _VERSIONS = Source("Scoring semantics", "1")
 
@@ -34,6 +35,15 @@ class HeldOut(enum.StrEnum):
     ONE_PER_WORKLOAD = "one_per_workload"
 
 
+class Condition(enum.StrEnum):
+    """What a submission must meet on a base workload for its time there to count."""
+
+    BASE_REACHED = "base_reached"
+    BASE_NEAR_FASTEST = "base_near_fastest"
+    HELD_OUT_REACHED = "held_out_reached"
+    HELD_OUT_NEAR_FASTEST = "held_out_near_fastest"
+
+
 @dataclass(frozen=True)
 class Ruleset:
     """One version of the rules.
@@ -48,6 +58,8 @@ class Ruleset:
       trial_choice_split: the fastest trial to the target on this split stands for its study.
       external_time_splits: external tuning: the score's time is when all these targets were met.
       self_tuning_time_splits: the same in self-tuning.
+      credit_conditions: what a time on a base workload must meet to count.
+      credit_splits: these conditions are on the time when all these targets were met.
       held_out: which held-out workloads are scored.
       held_out_workloads: the drawn ones, where the draw is part of the published version.
       qualification_workloads: the recommended cheaper subset; empty if the version has none.
@@ -65,6 +77,8 @@ class Ruleset:
     trial_choice_split: Split
     external_time_splits: tuple[Split, ...]
     self_tuning_time_splits: tuple[Split, ...]
+    credit_conditions: tuple[Condition, ...]
+    credit_splits: tuple[Split, ...]
     held_out: HeldOut
     held_out_workloads: tuple[str, ...]
     qualification_workloads: tuple[str, ...]
@@ -174,11 +188,13 @@ V0_6 = Ruleset(
     trial_choice_split=Split.VALIDATION,
     external_time_splits=(Split.VALIDATION,),
     self_tuning_time_splits=(Split.VALIDATION,),
+    credit_conditions=(Condition.BASE_REACHED, Condition.BASE_NEAR_FASTEST),
+    credit_splits=(Split.VALIDATION,),
     held_out=HeldOut.NONE,
     held_out_workloads=(),
     qualification_workloads=("criteo1tb", "ogbg", "wmt"),
     dropout_per_call=True,
-    hardware="8x NVIDIA V100 16 GB",
+    hardware=V100_MACHINE.accelerators,
 )
 """The current rules."""
 
@@ -187,6 +203,7 @@ V0_5 = replace(
     version="v0.5",
     num_studies=_per_tuning(external=5, self_tuning=5),
     self_tuning_budget_factor=3.0,
+    credit_conditions=tuple(Condition),
     held_out=HeldOut.ONE_PER_DATASET,
     held_out_workloads=(
         "criteo1tb_embed_init",
@@ -207,12 +224,20 @@ PAPER_2023 = replace(
     external_time_splits=(Split.TEST,),
     # The paper's held-out section asks for both targets, its self-tuning section for this one.
     self_tuning_time_splits=(Split.TEST,),
+    credit_splits=(Split.VALIDATION, Split.TEST),
     held_out=HeldOut.ONE_PER_WORKLOAD,
     held_out_workloads=(),  # drawn after the submissions are frozen; the paper draws none
     qualification_workloads=(),
 )
 """The benchmark paper."""
 
+rule(
+    "RULE-10",
+    "The rules exist in three versions, which are named exactly: the paper of 2023, the first "
+    "competition (v0.5) and v0.6.",
+    source=(Source("Rules v0.6", "Versioning Policy"), _VERSIONS),
+    implementation="spec.rulesets.RULESETS",
+)
 RULESETS: Mapping[str, Ruleset] = MappingProxyType(
     {ruleset.version: ruleset for ruleset in (PAPER_2023, V0_5, V0_6)}
 )

@@ -18,6 +18,7 @@ from spec.evaluation import target_reached, time_remains
 from spec.profiles import (
     NUM_GRID_POINTS,
     R_MAX,
+    IllegalTime,
     ScoringError,
     check_time,
     grid_score,
@@ -46,6 +47,23 @@ __all__ = [
     "within_r_max",
     "workload_time",
 ]
+
+
+class TooManyTrials(ScoringError, clause="RULE-2"):
+    """A study with more trials than the ruleset plans."""
+
+
+class TooManyStudies(ScoringError, clause="SCORE-5"):
+    """More studies than the ruleset plans, or a plan without studies."""
+
+
+class UnpairedTimes(ScoringError, clause="SCORE-4"):
+    """Trials without one time to be selected by and one to be scored by."""
+
+
+class NothingToScore(ScoringError, clause="SCORE-11"):
+    """A score over no workloads."""
+
 
 SubmissionTimes = Mapping[str, Mapping[str, float]]
 """Submission -> workload -> seconds. A workload that is absent counts as infinite."""
@@ -90,7 +108,7 @@ def first_hit(
     )
     earliest = min(hits, default=math.inf)
     if earliest <= 0:
-        raise ScoringError(f"a target is reached after {earliest} s; times are positive")
+        raise IllegalTime(f"a target is reached after {earliest} s; times are positive")
     return earliest
 
 
@@ -133,7 +151,7 @@ def study_time(
     """
     scored = selection_seconds if score_seconds is None else score_seconds
     if len(scored) != len(selection_seconds):
-        raise ScoringError(
+        raise UnpairedTimes(
             f"{len(selection_seconds)} selection times and {len(scored)} scored times"
         )
     for seconds in (*selection_seconds, *scored):
@@ -172,7 +190,7 @@ def ruleset_study_time(
     """
     planned = ruleset.num_trials[tuning]
     if len(trials) > planned:
-        raise ScoringError(f"{len(trials)} trials where {ruleset.version} has {planned} per study")
+        raise TooManyTrials(f"{len(trials)} trials where {ruleset.version} has {planned} per study")
     external = tuning is Tuning.EXTERNAL
     splits = ruleset.external_time_splits if external else ruleset.self_tuning_time_splits
     scored = [max(trial.get(split, math.inf) for split in splits) for trial in trials]
@@ -208,7 +226,7 @@ def workload_time(study_seconds: Sequence[float], num_studies: int) -> float:
         none are planned.
     """
     if num_studies < 1 or len(study_seconds) > num_studies:
-        raise ScoringError(f"{len(study_seconds)} studies where {num_studies} are planned")
+        raise TooManyStudies(f"{len(study_seconds)} studies where {num_studies} are planned")
     for seconds in study_seconds:
         check_time(seconds)
     ordered = sorted(study_seconds) + [math.inf] * (num_studies - len(study_seconds))
@@ -240,7 +258,7 @@ def all_ratios(
       ScoringError: no workloads, or a time that is NaN or not positive.
     """
     if not workloads:
-        raise ScoringError("there are no workloads to score")
+        raise NothingToScore("there are no workloads to score")
     result: dict[str, dict[str, float]] = {submission: {} for submission in times}
     for workload in workloads:
         column = {name: own.get(workload, math.inf) for name, own in times.items()}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from types import MappingProxyType
 
-from spec.clauses import Source, clause
+from spec.clauses import BrokenRule, Source, clause
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
@@ -39,19 +39,19 @@ class Event(Enum):
     LOGGED = "logged"
 
 
-class ClockError(ValueError):
+class ClockError(BrokenRule):
     """The clock was fed something that cannot happen; the base of the errors below."""
 
 
-class ClockWentBackwards(ClockError):
+class ClockWentBackwards(ClockError, clause="TIM-4"):
     """A reading lies before the previous one; only a monotonic clock may time a trial."""
 
 
-class IllegalEvent(ClockError):
+class IllegalEvent(ClockError, clause="TIM-2"):
     """An event came in an order in which the training loop cannot produce it."""
 
 
-class InvalidReading(ClockError):
+class InvalidReading(ClockError, clause="TIM-3"):
     """A reading is not finite, or carried seconds are negative or not finite."""
 
 
@@ -132,6 +132,17 @@ class Clock:
             _nanoseconds(now),
         )
 
+    @clause(
+        "TIM-3",
+        "A reading of the clock is a finite number of seconds, and seconds that a resumed run "
+        "carries over are finite and not negative.",
+        source=Source("Decisions", "3"),
+    )
+    @clause(
+        "TIM-4",
+        "The clock is monotonic: no reading lies before the one before it.",
+        source=Source("Decisions", "3"),
+    )
     def advance(self, event: Event, now: float) -> Clock:
         """Charges the time since the last reading to the account of an event.
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from spec.clauses import Source, clause
-from spec.halton import halton_points
+from spec.halton import NegativeNumberOfPoints, TuningError, halton_points
 from spec.search_space import (
     Dimension,
     FeasiblePoints,
@@ -50,8 +50,20 @@ MAX_SEED = 2**32 - 1
 _BITS_PER_INDEX = 16
 
 
-class TuningError(ValueError):
-    """A number of trials or studies, an index or a seed is out of range."""
+class NoTrials(TuningError, clause="TUNE-14"):
+    """A study without a trial."""
+
+
+class NoSuchStudy(TuningError, clause="TUNE-14"):
+    """A study that the run does not have."""
+
+
+class IllegalIndex(TuningError, clause="TUNE-15"):
+    """An index of a study or a trial beyond those that have a seed."""
+
+
+class IllegalRunSeed(TuningError, clause="TUNE-7"):
+    """A seed of a run that is negative or too large."""
 
 
 @clause(
@@ -104,7 +116,7 @@ def quasi_random_points(
     """
     checked = _checked(space)
     if num_points < 0:
-        raise TuningError(f"the number of points is {num_points}; it cannot be negative")
+        raise NegativeNumberOfPoints(f"the number of points is {num_points}; it cannot be negative")
     if checked.points is not None:
         return [dict(point) for point in checked.points[:num_points]]
     return [
@@ -134,6 +146,11 @@ def quasi_random_points(
     from the start again when the list is used up.""",
     source=(Source("Dahl et al. 2023", "4.4.1"), Source("Harness contract", "4")),
 )
+@clause(
+    "TUNE-14",
+    "A run has at least one study, counted from 0, and a study has at least one trial.",
+    source=(Source("Rules v0.6", "External Tuning Ruleset"), Source("Decisions", "8")),
+)
 def trial_points(
     space: SearchSpace | Mapping[str, Any] | Sequence[Any],
     *,
@@ -162,9 +179,9 @@ def trial_points(
     """
     checked = _checked(space)
     if num_trials < 1:
-        raise TuningError(f"the number of trials is {num_trials}; a study has at least 1")
+        raise NoTrials(f"the number of trials is {num_trials}; a study has at least 1")
     if not 0 <= study < num_studies:
-        raise TuningError(f"study {study} does not exist; there are {num_studies}, from 0")
+        raise NoSuchStudy(f"study {study} does not exist; there are {num_studies}, from 0")
     _check_seed(seed)
     if checked.points is not None:
         length = len(checked.points)
@@ -188,6 +205,11 @@ def trial_points(
     seeds of a run are all different, and 0 is a legal seed.""",
     source=Source("Decisions", "7"),
 )
+@clause(
+    "TUNE-15",
+    "Studies and trials are counted below 65536, so that each has a seed of its own.",
+    source=Source("Decisions", "7"),
+)
 def trial_seed(run_seed: int, study: int, trial: int) -> int:
     """Derives the seed of a trial.
 
@@ -209,7 +231,7 @@ def trial_seed(run_seed: int, study: int, trial: int) -> int:
     _check_seed(run_seed)
     for name, index in (("study", study), ("trial", trial)):
         if not 0 <= index < 2**_BITS_PER_INDEX:
-            raise TuningError(f"{name} is {index}; it lies between 0 and {2**_BITS_PER_INDEX - 1}")
+            raise IllegalIndex(f"{name} is {index}; it lies between 0 and {2**_BITS_PER_INDEX - 1}")
     base = int(np.random.SeedSequence(run_seed).generate_state(1, np.uint32)[0])
     return _mix32((base + (study << _BITS_PER_INDEX) + trial) & MAX_SEED)
 
@@ -226,7 +248,7 @@ def _mix32(value: int) -> int:
 
 def _check_seed(seed: int) -> None:
     if not 0 <= seed <= MAX_SEED:
-        raise TuningError(f"the seed is {seed}; it lies between 0 and {MAX_SEED}")
+        raise IllegalRunSeed(f"the seed is {seed}; it lies between 0 and {MAX_SEED}")
 
 
 def _checked(space: SearchSpace | Mapping[str, Any] | Sequence[Any]) -> SearchSpace:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from spec import dropout
-from spec.clauses import Source, check_version, clause
+from spec.clauses import BrokenRule, Source, check_version, clause
 from spec.submission import LossType
 from spec.variant_table import VARIANTS
 from spec.workload_table import BASES, base_name
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class UnknownWorkload(ValueError):
+class UnknownWorkload(BrokenRule, clause="WORK-14"):
     """A workload name that the table does not have; the message lists near names."""
 
     def __init__(self, name: str, known: Iterable[str], table: str = "workload") -> None:
@@ -173,6 +173,12 @@ def names(kind: str = "all") -> tuple[str, ...]:
         Source("Scoring semantics", "1"),
         Source("Workload facts", "section 1 of every sheet"),
     ),
+)
+@clause(
+    "WORK-14",
+    "A workload is named exactly as in the table; another name is an error that lists near names, "
+    "never a silent default.",
+    source=(Source("Scoring semantics", "5"), Source("Harness contract", "7")),
 )
 def get(name: str, version: str = "v0.6") -> WorkloadSpec:
     """The full-tier row of a workload.

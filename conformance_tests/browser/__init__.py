@@ -1,0 +1,1 @@
+"""What this project writes for readers, looked at with a browser."""
