@@ -1,11 +1,14 @@
 """From logs to times to target, ratios and scores; needs numpy and the standard library only.
 
-Reading (:mod:`.logs`), computing (:mod:`.computing`, which asks ``spec.scoring``) and printing
-(:mod:`.report`) are apart.
+Finding (:mod:`.sources`, :mod:`.logs`), reading (:mod:`.rows`, :mod:`.trials`, :mod:`.reading`),
+computing (:mod:`.studies`, :mod:`.computing`, which ask ``spec``), printing (:mod:`.report`) and
+writing (:mod:`.outputs`) are apart.
 """
 
 from __future__ import annotations
 
-from algoperf_ref.score.computing import ScoreReport, TrialResult, score_logs
+from algoperf_ref.score.computing import ScoreReport, score_logs
+from algoperf_ref.score.options import Options
+from algoperf_ref.score.trials import TrialResult
 
-__all__ = ["ScoreReport", "TrialResult", "score_logs"]
+__all__ = ["Options", "ScoreReport", "TrialResult", "score_logs"]

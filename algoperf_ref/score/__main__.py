@@ -1,23 +1,29 @@
-"""``python -m algoperf_ref.score LOGS``: prints times to target and scores."""
+"""``python -m algoperf_ref.score LOGS``: scores logs, prints a ranked table, writes the results."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from algoperf_ref.errors import UserError
-from algoperf_ref.score import report
-from algoperf_ref.score.computing import score_logs
+from algoperf_ref.score import outputs, published, report
+from algoperf_ref.score.computing import BASELINE, score_logs
 from algoperf_ref.score.logs import LAYOUT
+from algoperf_ref.score.options import DEFAULT_RULES, DEFAULT_TUNING, Options, TimeAxis, Timestamped
 from spec.clauses import VERSIONS
 from spec.records import FRAMEWORKS
 from spec.rulesets import Tuning
+from spec.text import Parser
 from spec.tiers import Tier
+
+DEFAULT_OUTPUT = "score_results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Scores logs and prints the result.
+    """Scores logs, prints the result and writes it.
 
     Args:
       arguments: command-line arguments; None takes those of the process.
@@ -26,56 +32,134 @@ def main(arguments: Sequence[str] | None = None) -> int:
       The exit code: 0, or 2 after an error that the user can mend.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args([_dashed(argument) for argument in given])
+    asked = _parser().parse_args([_underscored(argument) for argument in given])
+    fields = [field.name for field in dataclasses.fields(Options)]
+    options = Options(**{name: getattr(asked, name) for name in fields})
     try:
-        result = score_logs(
-            options.logs,
-            rules=options.rules,
-            tuning=options.ruleset,
-            tier=options.tier,
-            num_studies=options.num_studies,
-            framework=options.framework,
-        )
+        scored = score_logs(asked.logs, options)
+        lines = report.text(scored, list_trials=asked.trials)
+        files: tuple[Path, ...] = ()
+        if not asked.no_output:
+            files = outputs.write(scored, Path(asked.output).expanduser())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(report.text(result, list_trials=options.trials), end="")
+    print(lines, end="")
+    if files:
+        print("\n".join(["", "Written:", *(f"  {file}" for file in files)]))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m algoperf_ref.score",
         description="Times to target, performance ratios and benchmark scores from logs.",
         epilog=f"Logs are read as {LAYOUT}. Flags may be written with - or _.",
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "logs", metavar="LOGS", help="directory of submissions, one submission, or one workload"
+        "logs",
+        metavar="LOGS",
+        help="directory of submissions, one submission or one workload, or a .tar or .zip of one",
     )
-    parser.add_argument("--rules", default="v0.6", choices=VERSIONS, help="ruleset version")
-    parser.add_argument(
+    rules = parser.add_argument_group("rules")
+    _flag(rules, "--rules", choices=VERSIONS, help=f"ruleset version (default {DEFAULT_RULES})")
+    _flag(
+        rules,
         "--ruleset",
-        default=Tuning.EXTERNAL.value,
+        dest="tuning",
         choices=[tuning.value for tuning in Tuning],
-        help="tuning ruleset of the submissions",
+        help=f"tuning ruleset of the submissions (default {DEFAULT_TUNING})",
     )
-    parser.add_argument("--tier", default=Tier.FULL.value, choices=[tier.value for tier in Tier])
-    parser.add_argument(
-        "--num-studies",
+    _flag(rules, "--tier", default=Tier.FULL.value, choices=[tier.value for tier in Tier])
+    _flag(
+        rules,
+        "--num_studies",
         type=int,
         help="planned studies instead of the ruleset's, for example 1 for a single run",
     )
-    parser.add_argument("--framework", choices=FRAMEWORKS, help="take only runs of this framework")
-    parser.add_argument("--trials", action="store_true", help="print one line for every trial")
+    _flag(
+        rules,
+        "--held_out",
+        metavar="NAME,NAME|FILE|published|none",
+        help="held-out workloads whose conditions apply (default: those of the version)",
+    )
+    _flag(
+        rules,
+        "--workloads",
+        metavar="qualification|NAME,...",
+        help="base workloads that the score is the mean over (default: all)",
+    )
+    _flag(
+        rules,
+        "--as_published",
+        action="store_true",
+        help="compute as the published leaderboards were, not by the written rules",
+    )
+    _flag(
+        rules,
+        "--both_targets",
+        action="store_true",
+        help="paper2023: conditions on the validation and the test target together",
+    )
+    _flag(
+        rules,
+        "--strict",
+        action="store_true",
+        help="what would make the logs ineligible officially is an error",
+    )
+    chosen = parser.add_argument_group("what is scored")
+    _flag(chosen, "--include", metavar="A,B", help="only these submissions")
+    _flag(chosen, "--exclude", metavar="A,B", help="all submissions but these")
+    _flag(chosen, "--framework", choices=FRAMEWORKS, help="only runs of this framework")
+    _flag(
+        chosen,
+        "--timestamped",
+        default=Timestamped.MERGE.value,
+        choices=[value.value for value in Timestamped],
+        help="what <name>-YYYY-MM-DD-hh-mm-ss is: a part of <name>, a submission, or nothing",
+    )
+    _flag(
+        chosen,
+        "--against",
+        metavar="NAME|FILE",
+        help=f"score together with published times: {', '.join(published.known())}",
+    )
+    _flag(
+        chosen,
+        "--reference",
+        metavar="NAME",
+        help=f"submission that speedups are relative to (default: {BASELINE}, or the first)",
+    )
+    _flag(
+        chosen,
+        "--time_axis",
+        default=TimeAxis.TIME.value,
+        choices=[axis.value for axis in TimeAxis],
+        help="submission time, or global steps",
+    )
+    results = parser.add_argument_group("results")
+    _flag(results, "--output", default=DEFAULT_OUTPUT, metavar="DIR", help="where to write them")
+    _flag(results, "--no_output", action="store_true", help="write no files")
+    _flag(results, "--trials", action="store_true", help="print one line for every trial")
     return parser
 
 
-def _dashed(argument: str) -> str:
-    """Turns ``--num_studies=1`` into ``--num-studies=1``; values stay as they are."""
+def _flag(group: argparse._ArgumentGroup, name: str, **options: object) -> None:
+    """Adds a flag with underscores, and its form with dashes."""
+    group.add_argument(*dict.fromkeys((name, _dashed(name))), **options)  # type: ignore[arg-type]
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _underscored(argument: str) -> str:
+    """Turns ``--num-studies=1`` into ``--num_studies=1``; values stay as they are."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value
+    return "--" + name[2:].replace("-", "_") + equals + value
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reading evaluation logs: which trials there are, and the rows of one trial.
+"""Which trials there are: the layout of log collections.
 
 Layout (``spec.records``):
 ``<logs>/<submission>/[study_<k>/]<workload>_<framework>/trial_<n>/eval_measurements.csv``.
@@ -7,31 +7,26 @@ Entries that do not fit are passed over: real log collections hold stray files a
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 from algoperf_ref.errors import UserError
+from algoperf_ref.score.findings import Finding, Kind
+from algoperf_ref.score.options import Timestamped
+from algoperf_ref.score.sources import LogSource
 from spec.records import (
     EVAL_MEASUREMENTS,
     RecordNameError,
-    meta_data_name,
     parse_numbered,
     parse_workload_directory,
 )
-from spec.workloads import UnknownWorkload, get
-
-SECONDS = "accumulated_submission_time"
-STEP = "global_step"
-PREEMPTION_COUNT = "preemption_count"
+from spec.workloads import UnknownWorkload, get, names
 
 LAYOUT = "<submission>/[study_<k>/]<workload>_<framework>/trial_<n>/" + EVAL_MEASUREMENTS
+
+_MAX_WRAPPERS = 3
+_TIMESTAMPED = re.compile(r"(?P<name>.+)-\d{4}(-\d{2}){5}")
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,8 @@ class TrialLocation:
       workload: a workload name that the table knows.
       framework: ``jax`` or ``pytorch``.
       trial: number of the trial, from 1.
-      path: the trial directory.
+      path: the trial directory inside its source.
+      shown: the trial directory as the user can find it.
     """
 
     submission: str
@@ -52,244 +48,251 @@ class TrialLocation:
     workload: str
     framework: str
     trial: int
-    path: Path
+    path: str
+    shown: str
+
+    def order(self) -> tuple[str, int, str, str, int, str]:
+        """Key to sort trials by, whatever the order in which they were found."""
+        place = (self.submission, self.study, self.workload, self.framework)
+        return (*place, self.trial, self.path)
 
     @property
-    def csv_path(self) -> Path:
-        """The file with the evaluation rows."""
-        return self.path / EVAL_MEASUREMENTS
+    def csv_path(self) -> str:
+        """The file with the evaluation rows, inside its source."""
+        return _join(self.path, EVAL_MEASUREMENTS)
+
+    @property
+    def csv_shown(self) -> str:
+        """The file with the evaluation rows, as the user can find it."""
+        return _join(self.shown, EVAL_MEASUREMENTS)
+
+    @property
+    def directory_shown(self) -> str:
+        """The workload directory, as the user can find it."""
+        return self.shown.replace("\\", "/").rpartition("/")[0] or "."
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a log directory holds.
+    """What a source holds.
 
     Attributes:
       submissions: all submission names, also those without a usable trial, sorted.
       trials: all trials, sorted by name and number, whatever the file system's order.
-      warnings: one sentence per finding, each naming the path.
+      findings: one per oddity, each naming the path.
     """
 
     submissions: tuple[str, ...]
     trials: tuple[TrialLocation, ...]
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation of a trial: submission seconds, global step, and metrics by column name."""
-
-    seconds: float
-    step: float
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class TrialRows:
-    """The evaluations of a trial in file order, superseded ones left out, and warnings."""
-
-    evaluations: tuple[Evaluation, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-def find_trials(path: Path) -> Inventory:
-    """Lists the trials below a directory.
+def find_trials(
+    source: LogSource,
+    *,
+    timestamped: Timestamped = Timestamped.MERGE,
+    framework: str | None = None,
+    ruleset: str = "",
+) -> Inventory:
+    """Lists the trials of a source.
 
     Args:
-      path: a directory of submissions, one submission, or one workload directory.
+      source: submissions, one submission, one study or one workload directory; submissions may
+        lie some directories deeper.
+      timestamped: what a directory ``<name>-<year>-...-<second>`` is.
+      framework: of workload directories whose name does not say it.
+      ruleset: ``external`` or ``self``: chooses between directories of submissions whose names
+        begin so.
 
     Returns:
       The trials.
 
     Raises:
-      UserError: ``path`` is not a directory, or holds nothing of this layout.
+      UserError: there is nothing of this layout, or more than one collection of submissions.
     """
-    if not path.is_dir():
-        raise UserError(f"{path} is not a directory; it must hold logs as {LAYOUT}")
-    warnings: list[str] = []
-    path = path.resolve()
-    trials: list[TrialLocation] = []
-    if _workload(path) is not None and any(_numbered(path, "trial")):
-        submission, study = path.parent, 0
-        if _number(path.parent, "study") is not None:
-            submission, study = path.parent.parent, _number(path.parent, "study") or 0
-        submissions = [submission.name]
-        trials.extend(_workload_trials(path, submission.name, study, warnings))
-    elif _is_submission(path):
-        submissions = [path.name]
-        trials.extend(_submission_trials(path, warnings))
-    else:
-        children = [child for child in _directories(path) if not child.name.startswith(".")]
+    return _Finder(source, timestamped, framework).inventory(ruleset)
+
+
+class _Finder:
+    def __init__(self, source: LogSource, timestamped: Timestamped, framework: str | None) -> None:
+        self._source = source
+        self._timestamped = timestamped
+        self._framework = framework
+        self._findings: list[Finding] = []
+
+    def inventory(self, ruleset: str) -> Inventory:
+        source, trials = self._source, list[TrialLocation]()
+        around = (source.name, *source.above)
+        study = _number(source.name, "study")
+        if self._workload(source.name) is not None and self._numbered("", "trial"):
+            in_study = _number(around[1], "study") if len(around) > 2 else None
+            submission = around[1 if in_study is None else 2] if len(around) > 1 else source.name
+            submissions = {submission: [""]}
+            trials += self._workload_trials("", source.name, submission, in_study or 0)
+        elif study is not None and self._has_workloads(""):
+            submissions = {around[1] if len(around) > 1 else source.name: [""]}
+            trials += self._study_trials("", next(iter(submissions)), study)
+        elif self._is_submission(""):
+            submissions = {source.name: [""]}
+            trials += self._submission_trials("", source.name)
+        else:
+            submissions = self._submissions(self._collection(ruleset))
+            for name, paths in submissions.items():
+                for path in paths:
+                    trials += self._submission_trials(path, name)
+        if not trials:
+            raise UserError(f"no logs found in {source.show('')}; expected {LAYOUT} below it")
+        for name in sorted(set(submissions) - {trial.submission for trial in trials}):
+            text = "submission without any trial, it scores 0"
+            self._find(Kind.NO_LOGS, submissions[name][0], text)
+        return Inventory(
+            tuple(sorted(submissions)),
+            tuple(sorted(trials, key=TrialLocation.order)),
+            (*source.findings(), *self._findings),
+        )
+
+    def _collection(self, ruleset: str) -> str:
+        """Returns the directory that holds the submissions: wrappers around it are looked into."""
+        path = ""
+        for _ in range(_MAX_WRAPPERS):
+            children = self._children(path)
+            if any(map(self._is_submission, children)):
+                return path
+            inner = [c for c in children if any(map(self._is_submission, self._children(c)))]
+            if len(inner) > 1:
+                inner = [
+                    c for c in inner if ruleset and c.rpartition("/")[2].startswith(ruleset)
+                ] or inner
+            if len(inner) > 1:
+                raise UserError(
+                    f"{self._source.show(path)} holds several collections of submissions "
+                    f"({', '.join(c.rpartition('/')[2] for c in inner)}); give one of them"
+                )
+            if inner:
+                return inner[0]
+            if len(children) != 1:
+                break
+            path = children[0]
+        return ""
+
+    def _submissions(self, path: str) -> dict[str, list[str]]:
+        """Returns the directories of every submission."""
+        children = self._children(path)
         # An empty directory is a submission that scores 0; one with other content is not.
-        found = [child for child in children if _is_submission(child) or _is_empty(child)]
-        submissions = [child.name for child in found]
-        warnings += [
-            f"{child}: ignored, holds no workload or study directory"
-            for child in children
-            if child not in found
-        ]
+        found = [child for child in children if self._is_submission(child) or self._empty(child)]
+        for child in children:
+            if child not in found:
+                self._find(Kind.STRAY, child, "ignored, holds no workload or study directory")
+        submissions: dict[str, list[str]] = {}
         for child in found:
-            trials.extend(_submission_trials(child, warnings))
-    if not trials:
-        raise UserError(f"no logs found in {path}; expected {LAYOUT} below it")
-    for name in sorted(set(submissions) - {trial.submission for trial in trials}):
-        warnings.append(f"{path / name}: submission without any trial, it scores 0")
-    return Inventory(tuple(sorted(submissions)), tuple(trials), tuple(warnings))
+            name = child.rpartition("/")[2]
+            match = _TIMESTAMPED.fullmatch(name)
+            if match is not None and self._timestamped is Timestamped.IGNORE:
+                self._find(Kind.TIMESTAMPED, child, "ignored, its name ends in a time")
+                continue
+            if match is not None and self._timestamped is Timestamped.MERGE:
+                name = match["name"]
+                self._find(Kind.TIMESTAMPED, child, f"counts as part of {name}")
+            submissions.setdefault(name, []).append(child)
+        return submissions
+
+    def _submission_trials(self, path: str, submission: str) -> list[TrialLocation]:
+        trials = self._study_trials(path, submission, 0)
+        for study, directory in self._numbered(path, "study"):
+            trials += self._study_trials(directory, submission, study)
+        return trials
+
+    def _study_trials(self, path: str, submission: str, study: int) -> list[TrialLocation]:
+        trials: list[TrialLocation] = []
+        for child in self._source.directories(path):
+            if self._workload(child) is not None:
+                trials += self._workload_trials(_join(path, child), child, submission, study)
+            elif self._is_unnamed(path, child):
+                trials += self._without_framework(_join(path, child), child, submission, study)
+        return trials
+
+    def _without_framework(
+        self, path: str, workload: str, submission: str, study: int
+    ) -> list[TrialLocation]:
+        if self._framework is None:
+            raise UserError(
+                f"{self._source.show(path)} does not say its framework: name it {workload}_jax or "
+                f"{workload}_pytorch, or give --framework"
+            )
+        return self._workload_trials(path, f"{workload}_{self._framework}", submission, study)
+
+    def _workload_trials(
+        self, path: str, name: str, submission: str, study: int
+    ) -> list[TrialLocation]:
+        workload, framework = parse_workload_directory(name)
+        try:
+            get(workload)
+        except UnknownWorkload as error:
+            self._find(Kind.UNKNOWN_WORKLOAD, path, f"ignored, {error}")
+            return []
+        trials = [
+            TrialLocation(
+                submission, study, workload, framework, number, trial, self._source.show(trial)
+            )
+            for number, trial in self._numbered(path, "trial")
+        ]
+        if not trials:
+            self._find(Kind.NO_TRIAL, path, "holds no trial, counts as not run")
+        return trials
+
+    def _children(self, path: str) -> list[str]:
+        """Directories in a directory, without hidden ones."""
+        listed = self._source.directories(path)
+        return [_join(path, name) for name in listed if not name.startswith((".", "__"))]
+
+    def _is_submission(self, path: str) -> bool:
+        return bool(self._numbered(path, "study")) or self._has_workloads(path)
+
+    def _has_workloads(self, path: str) -> bool:
+        return any(
+            self._workload(name) is not None or self._is_unnamed(path, name)
+            for name in self._source.directories(path)
+        )
+
+    def _is_unnamed(self, path: str, name: str) -> bool:
+        """Whether this is the directory of a workload, without the framework in its name."""
+        return name in names() and bool(self._numbered(_join(path, name), "trial"))
+
+    def _empty(self, path: str) -> bool:
+        return not self._source.directories(path) and not self._source.files(path)
+
+    def _workload(self, name: str) -> tuple[str, str] | None:
+        try:
+            return parse_workload_directory(name)
+        except RecordNameError:
+            return None
+
+    def _numbered(self, path: str, kind: str) -> list[tuple[int, str]]:
+        found = ((_number(name, kind), name) for name in self._source.directories(path))
+        return sorted((number, _join(path, name)) for number, name in found if number is not None)
+
+    def _find(self, kind: Kind, path: str, text: str) -> None:
+        self._findings.append(Finding(kind, self._source.show(path), text))
 
 
-def read_trial(location: TrialLocation, columns: tuple[str, ...]) -> TrialRows:
-    """Reads the evaluations of a trial; whatever is wrong becomes a warning, not an error.
+def groups(
+    trials: tuple[TrialLocation, ...] | list[TrialLocation],
+) -> Iterator[list[TrialLocation]]:
+    """Yields the trials of one study of one workload of one submission at a time."""
+    found: dict[tuple[str, int, str, str, str], list[TrialLocation]] = {}
+    for trial in trials:
+        directory = trial.path.rpartition("/")[0]
+        key = (trial.submission, trial.study, trial.workload, trial.framework, directory)
+        found.setdefault(key, []).append(trial)
+    yield from found.values()
 
-    Args:
-      location: the trial.
-      columns: metric columns that are needed, for example ``("validation/loss",)``.
 
-    Returns:
-      The evaluations, none if the file is unusable. Missing or malformed cells are NaN, and
-      infinite metrics stay infinite. Rows that a resumed run made again are left out: only the
-      last attempt counts.
-    """
-    path = location.csv_path
-    if not path.is_file():
-        return TrialRows(warnings=(f"{path}: missing, the trial counts as not finished",))
-    # Undecodable bytes become replacement characters, and so malformed cells.
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _number(name: str, kind: str) -> int | None:
     try:
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            lines = csv.reader(line.replace("\0", "") for line in file)
-            header = next(lines, None)
-            if not header:
-                return TrialRows(warnings=(f"{path}: empty, the trial counts as not finished",))
-            missing = [name for name in (SECONDS, *columns) if name not in header]
-            if missing:
-                reason = f"{path}: no column {', '.join(missing)}, the trial counts as not finished"
-                return TrialRows(warnings=(reason,))
-            return _evaluations(path, header, lines, columns)
-    except (OSError, csv.Error) as error:
-        reason = f"{path}: not readable as CSV ({error}), the trial counts as not finished"
-        return TrialRows(warnings=(reason,))
-
-
-def read_meta_data(location: TrialLocation) -> dict[str, Any]:
-    """Returns ``meta_data_0.json`` of a trial; empty if it is missing or malformed."""
-    path = location.path / meta_data_name(0)
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # Only a hint is taken from it; scoring never depends on it.
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _evaluations(
-    path: Path, header: list[str], lines: Iterator[list[str]], columns: tuple[str, ...]
-) -> TrialRows:
-    index = {name: header.index(name) for name in (SECONDS, *columns)}
-    step_index = header.index(STEP) if STEP in header else None
-    count_index = header.index(PREEMPTION_COUNT) if PREEMPTION_COUNT in header else None
-    rows: list[tuple[float, Evaluation]] = []
-    num_malformed = 0
-    for cells in lines:
-        if len(cells) != len(header):
-            num_malformed += 1
-            continue
-        values = {name: _number_of(cells[i]) for name, i in index.items()}
-        step = math.nan if step_index is None else _number_of(cells[step_index])
-        attempt = 0.0 if count_index is None else _number_of(cells[count_index])
-        seconds = values.pop(SECONDS)
-        rows.append((attempt if attempt == attempt else 0.0, Evaluation(seconds, step, values)))
-    warnings = []
-    if num_malformed:
-        warnings.append(f"{path}: ignored {num_malformed} malformed rows")
-    if not rows:
-        warnings.append(f"{path}: no evaluation, the trial counts as not finished")
-    evaluations = _last_attempts(rows)
-    if len(evaluations) < len(rows):
-        superseded = len(rows) - len(evaluations)
-        warnings.append(f"{path}: ignored {superseded} rows that a resumed run made again")
-    times = [e.seconds for e in evaluations if e.seconds == e.seconds]
-    if any(later < earlier for earlier, later in pairwise(times)):
-        warnings.append(f"{path}: submission time decreases from row to row")
-    return TrialRows(tuple(evaluations), tuple(warnings))
-
-
-def _last_attempts(rows: list[tuple[float, Evaluation]]) -> list[Evaluation]:
-    """Drops rows at steps that a later attempt of the run has reached again.
-
-    An attempt goes on from a checkpoint; what earlier attempts did beyond it was lost with them.
-    """
-    first_step: dict[float, float] = defaultdict(lambda: math.inf)
-    for attempt, evaluation in rows:
-        if evaluation.step == evaluation.step:
-            first_step[attempt] = min(first_step[attempt], evaluation.step)
-    cut: dict[float, float] = {}
-    limit = math.inf
-    for attempt in sorted({attempt for attempt, _ in rows}, reverse=True):
-        cut[attempt] = limit
-        limit = min(limit, first_step[attempt])
-    return [evaluation for attempt, evaluation in rows if not evaluation.step >= cut[attempt]]
-
-
-def _number_of(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
-
-
-def _submission_trials(path: Path, warnings: list[str]) -> list[TrialLocation]:
-    trials = []
-    for study, directory in [(0, path), *_numbered(path, "study")]:
-        for child in _directories(directory):
-            if _workload(child) is not None:
-                trials.extend(_workload_trials(child, path.name, study, warnings))
-    return trials
-
-
-def _workload_trials(
-    path: Path, submission: str, study: int, warnings: list[str]
-) -> list[TrialLocation]:
-    workload, framework = parse_workload_directory(path.name)
-    try:
-        get(workload)
-    except UnknownWorkload as error:
-        warnings.append(f"{path}: ignored, {error}")
-        return []
-    trials = [
-        TrialLocation(submission, study, workload, framework, number, trial)
-        for number, trial in _numbered(path, "trial")
-    ]
-    if not trials:
-        warnings.append(f"{path}: holds no trial, counts as not run")
-    return trials
-
-
-def _is_submission(path: Path) -> bool:
-    return any(_numbered(path, "study")) or any(map(_workload, _directories(path)))
-
-
-def _is_empty(path: Path) -> bool:
-    return next(path.iterdir(), None) is None
-
-
-def _directories(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.is_dir())
-
-
-def _workload(path: Path) -> tuple[str, str] | None:
-    try:
-        return parse_workload_directory(path.name)
-    except RecordNameError:
-        return None
-
-
-def _numbered(path: Path, kind: str) -> list[tuple[int, Path]]:
-    numbers = ((_number(child, kind), child) for child in _directories(path))
-    return sorted((number, child) for number, child in numbers if number is not None)
-
-
-def _number(path: Path, kind: str) -> int | None:
-    try:
-        return parse_numbered(path.name, kind)
+        return parse_numbered(name, kind)
     except RecordNameError:
         return None

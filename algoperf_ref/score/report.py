@@ -1,14 +1,16 @@
-"""Printing a score report as plain text."""
+"""A score report as plain text for the terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from algoperf_ref.score.computing import ScoreReport, TrialResult
+from algoperf_ref.score.computing import ScoreReport
+from algoperf_ref.score.trials import TrialResult
+from spec.rulesets import Split
 
-FEW_TRIALS = 20
-"""Up to so many trials are listed unasked."""
+FEW = 20
+"""Up to so many trials, and so many times to target, are listed unasked."""
 
 
 def text(report: ScoreReport, *, list_trials: bool = False) -> str:
@@ -16,13 +18,15 @@ def text(report: ScoreReport, *, list_trials: bool = False) -> str:
 
     Args:
       report: what to print.
-      list_trials: one line per trial, also if there are more than :data:`FEW_TRIALS`.
+      list_trials: one line per trial and per time, also if there are more than :data:`FEW`.
 
     Returns:
       Ranked scores, times to target, assumptions and warnings.
     """
-    parts = [_scores(report), _times(report)]
-    if list_trials or len(report.trials) <= FEW_TRIALS:
+    parts = [_scores(report)]
+    if list_trials or sum(map(len, report.times.values())) <= FEW:
+        parts.append(_times(report))
+    if list_trials or 0 < len(report.trials) <= FEW:
         parts.append(_trials(report))
     parts.append("\n".join(["Assumed:", *[f"  {line}" for line in report.assumptions]]))
     if report.warnings:
@@ -32,22 +36,47 @@ def text(report: ScoreReport, *, list_trials: bool = False) -> str:
 
 def _scores(report: ScoreReport) -> str:
     header = ["rank", "submission", "score", "targets reached"]
+    board, ranks, against = report.leaderboard, report.leaderboard.ranks, report.against
+    several = len(board.scores) > 1
+    held_out = bool(report.settings.plan.held_out)
+    header += ["with credit"] * held_out
+    header += [f"speedup over {report.speedups.reference}"] * several
+    header += ["rank before", "score before"] * (against is not None)
     rows = []
-    for name, score in report.scores.items():
-        rank = 1 + sum(other > score for other in report.scores.values())
-        reached = sum(math.isfinite(ratio) for ratio in report.ratios[name].values())
-        reached_text = f"{reached} of {len(report.scored_workloads)}"
-        rows.append([str(rank), name, f"{score:.4f}", reached_text])
+    for name, score in board.scores.items():
+        number = len(report.scored_workloads)
+        own = report.times[name]
+        reached = sum(math.isfinite(own.get(w, math.inf)) for w in report.scored_workloads)
+        row = [str(ranks[name]), name, f"{score:.4f}", f"{reached} of {number}"]
+        if held_out:
+            credited = sum(math.isfinite(ratio) for ratio in board.ratios[name].values())
+            row.append(f"{credited} of {number}")
+        if several:
+            row.append(_speedup(report, name))
+        if against is not None:
+            before = against.before
+            known = name in before.scores
+            row.append(str(before.ranks[name]) if known else "-")
+            row.append(f"{before.scores[name]:.4f}" if known else "-")
+        rows.append(row)
     return _table(header, rows, left={1})
 
 
+def _speedup(report: ScoreReport, name: str) -> str:
+    value = report.speedups.values[name]
+    replaced = value.num_replaced + value.num_replaced_reference
+    return f"{value.factor:.3f}" + (f" ({replaced} replaced)" if replaced else "")
+
+
 def _times(report: ScoreReport) -> str:
-    header = ["submission", "workload", "median s", "ratio", "seconds to target, by study"]
+    unit = {"s": "s", "steps": "step"}[report.unit]
+    what = {"s": "seconds", "steps": "steps"}[report.unit]
+    header = ["submission", "workload", f"median {unit}", "ratio", f"{what} to target, by study"]
     rows = []
     for submission in report.scores:
         for workload, seconds in sorted(report.times[submission].items()):
             ratio = report.ratios[submission].get(workload)
-            studies = report.study_seconds[submission][workload]
+            studies = report.study_times[submission][workload]
             by_study = [f"{study}: {_seconds(value)}" for study, value in sorted(studies.items())]
             if len(studies) < report.num_studies:
                 by_study.append(f"({report.num_studies - len(studies)} missing)")
@@ -71,10 +100,15 @@ def _trial(report: ScoreReport, trial: TrialResult) -> list[str]:
         str(place.trial),
         f"{report.specs[place.workload].validation_target_value:g}",
         "-" if trial.best_value is None else f"{trial.best_value:.6g}",
-        _seconds(trial.selection_seconds),
+        _seconds(_hit_seconds(trial)),
         "-" if trial.hit_step is None else str(trial.hit_step),
         str(trial.num_evaluations),
     ]
+
+
+def _hit_seconds(trial: TrialResult) -> float:
+    hit = trial.hits.get(Split.VALIDATION)
+    return math.inf if hit is None else hit.seconds
 
 
 def _seconds(seconds: float) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,19 +18,7 @@ from algoperf_ref.score.__main__ import main
 from spec import rulesets, tiers
 
 from .conftest import WriteTrial
-
-ROW = tiers.get("ogbg", "mini")
-BUDGET = float(ROW.max_allowed_runtime_sec)
-TARGET, BELOW = ROW.validation_target_value, ROW.validation_target_value - 0.1
-
-
-def hit_at(seconds: float, target: float = TARGET) -> list[tuple[float, float]]:
-    """Rows of a trial that reaches the target exactly, at this time, and gets worse again."""
-    return [(seconds / 2, BELOW), (seconds, target), (seconds + 1, BELOW)]
-
-
-def scored(path: Path, **options: Any) -> Any:
-    return score_logs(path, **{"tier": "mini", **options})
+from .samples import BELOW, BUDGET, TARGET, hit_at, kinds, scored
 
 
 @pytest.mark.clause("SCORE-2", "SCORE-3", "SCORE-5")
@@ -40,12 +29,12 @@ def test_a_workload_takes_the_median_of_the_fastest_trials(
         for trial, seconds in enumerate(times, 1):
             write_trial("s", hit_at(seconds), study=study, trial=trial)
     report = scored(tmp_path)
-    assert report.study_seconds == {"s": {"ogbg": {0: 30, 1: 20, 2: 70}}}
+    assert report.study_times == {"s": {"ogbg": {0: 30, 1: 20, 2: 70}}}
     assert report.times == {"s": {"ogbg": 30}}
     assert report.scores == {"s": 1.0}
     assert {trial.hit_step for trial in report.trials} == {11}
     assert {trial.best_value for trial in report.trials} == {TARGET}
-    assert report.warnings == ()
+    assert kinds(report) == []
 
 
 @pytest.mark.clause("SCORE-7", "SCORE-9", "SCORE-11")
@@ -99,12 +88,12 @@ def test_a_hit_at_the_budget_is_too_late(
     budget = rulesets.get(version).budget_seconds(BUDGET, tuning)
     write_trial("late", hit_at(budget))
     write_trial("in_time", hit_at(math.nextafter(budget, 0)))
-    report = scored(tmp_path, rules=version, tuning=tuning, num_studies=1)
+    report = scored(tmp_path, rules=version, tuning=tuning, num_studies=1, held_out="none")
     assert report.times["late"]["ogbg"] == math.inf
     assert report.times["in_time"]["ogbg"] < budget
     (warning,) = report.warnings
-    assert "late" in warning
-    assert "only after the budget" in warning
+    assert "late" in warning.path
+    assert "only after the budget" in warning.text
 
 
 @pytest.mark.clause("SCORE-4", "RULE-5")
@@ -121,7 +110,7 @@ def test_the_paper_scores_the_test_time_of_the_trial_first_on_validation(
     self_tuned = scored(tmp_path, rules="paper2023", tuning="self", num_studies=1)
     assert self_tuned.times["s"]["ogbg"] == 40
     assert scored(tmp_path, num_studies=1).times["s"]["ogbg"] == 30
-    assert "only the first 1 count" in self_tuned.warnings[0]
+    assert "only the first 1 count" in str(self_tuned.warnings[0])
     assert any("held-out" in sentence for sentence in paper.assumptions)
 
 
@@ -137,7 +126,7 @@ def test_an_unusable_trial_does_not_spoil_the_others(
         path.write_text(content)
     report = scored(tmp_path, num_studies=1)
     assert report.times["s"]["ogbg"] == 20
-    assert str(path) in report.warnings[0]
+    assert str(path) in str(report.warnings[0])
 
 
 @pytest.mark.parametrize("seconds", [0.0, -5.0])
@@ -147,7 +136,9 @@ def test_times_that_are_not_positive_are_rejected(
     path = write_trial("s", [(seconds, TARGET), (9.0, TARGET)])
     report = scored(tmp_path, num_studies=1)
     assert report.times["s"]["ogbg"] == math.inf
-    assert any(str(path) in w and "times are positive" in w for w in report.warnings)
+    (warning,) = [w for w in report.warnings if w.kind.label == "bad_time"]
+    assert warning.path.startswith(str(path))
+    assert "times are positive" in warning.text
 
 
 def test_nan_and_infinity_are_never_a_hit(tmp_path: Path, write_trial: WriteTrial) -> None:
@@ -191,7 +182,7 @@ def test_trials_beyond_the_allowed_number_do_not_count(
         write_trial("s", hit_at(100 - trial), trial=trial)
     report = scored(tmp_path, num_studies=1)
     assert report.times["s"]["ogbg"] == 95
-    assert "7 trials where the rules allow 5" in report.warnings[0]
+    assert "7 trials where the rules allow 5" in str(report.warnings[0])
 
 
 def test_variants_are_timed_but_not_scored(tmp_path: Path, write_trial: WriteTrial) -> None:
@@ -209,24 +200,33 @@ def test_an_empty_submission_scores_zero(tmp_path: Path, write_trial: WriteTrial
     (tmp_path / "empty").mkdir()
     report = scored(tmp_path, num_studies=1)
     assert report.scores == {"s": 1.0, "empty": 0.0}
-    assert "it scores 0" in report.warnings[0]
+    assert "it scores 0" in str(report.warnings[0])
 
 
 def test_simulated_times_are_announced(tmp_path: Path, write_trial: WriteTrial) -> None:
     path = write_trial("s", hit_at(20))
     (path / "meta_data_0.json").write_text(json.dumps({"tier": "mini", "clock": "steps"}))
-    [warning] = scored(tmp_path).warnings
-    assert "simulated" in warning
-    assert str(path.parent) in warning
+    [warning] = scored(tmp_path, num_studies=1).warnings[:1]
+    assert "simulated" in warning.text
+    assert str(path.parent) == warning.path
 
 
 def test_logs_of_another_tier_are_announced(tmp_path: Path, write_trial: WriteTrial) -> None:
     path = write_trial("s", hit_at(20))
     (path / "meta_data_0.json").write_text(json.dumps({"tier": "mini"}))
-    assert scored(tmp_path).warnings == ()
-    assert "logged with --tier mini" in score_logs(tmp_path).warnings[0]
+    assert kinds(scored(tmp_path)) == []
+    assert kinds(score_logs(tmp_path)) == ["other_tier"]
     (path / "meta_data_0.json").write_text("{")
-    assert score_logs(tmp_path).warnings == ()
+    assert kinds(score_logs(tmp_path)) == []
+
+
+def test_logs_of_another_tuning_ruleset_are_announced(
+    tmp_path: Path, write_trial: WriteTrial
+) -> None:
+    path = write_trial("s", hit_at(20))
+    (path / "flags_0.json").write_text(json.dumps({"tuning_ruleset": "self"}))
+    assert kinds(scored(tmp_path)) == ["other_ruleset"]
+    assert kinds(scored(tmp_path, tuning="self")) == []
 
 
 def test_workloads_of_another_tier_are_ignored(tmp_path: Path, write_trial: WriteTrial) -> None:
@@ -239,7 +239,7 @@ def test_workloads_of_another_tier_are_ignored(tmp_path: Path, write_trial: Writ
     ("options", "message"),
     [
         ({"rules": "v0.7"}, "--rules: unknown ruleset version"),
-        ({"tuning": "none"}, "--ruleset is external or self"),
+        ({"tuning": "none"}, "--ruleset is external or self, not 'none'"),
         ({"tier": "huge"}, "--tier is full or mini"),
         ({"framework": "pytorch"}, "no trial of framework pytorch"),
     ],
@@ -257,16 +257,32 @@ def test_the_order_of_directory_entries_changes_nothing(
 ) -> None:
     for name in ("a", "b", "c"):
         for study in range(3):
-            write_trial(name, hit_at(10 + 7 * study + len(name)), study=study)
-    first = scored(tmp_path)
-    really_iterdir = Path.iterdir
-    for reverse in (False, True):
-        monkeypatch.setattr(
-            Path,
-            "iterdir",
-            lambda self, reverse=reverse: iter(sorted(really_iterdir(self), reverse=reverse)),
-        )
-        assert scored(tmp_path) == first
+            for trial in (1, 2, 3):
+                seconds = 10 + 7 * study + len(name) + trial % 2
+                write_trial(name, hit_at(seconds), study=study, trial=trial)
+    really_scandir = os.scandir
+
+    class Shuffled:
+        """The entries of a directory in another order every time."""
+
+        def __init__(self, path: str) -> None:
+            with really_scandir(path) as entries:
+                self._entries = list(entries)
+            generator.shuffle(self._entries)
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self._entries
+
+        def __exit__(self, *_: object) -> None:
+            self._entries = []
+
+    for options in ({}, {"as_published": True}):
+        first = scored(tmp_path, **options)
+        generator = random.Random(0)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "scandir", Shuffled)
+            for _ in range(5):
+                assert scored(tmp_path, **options) == first
 
 
 def test_the_command_prints_ranks_times_and_assumptions(
@@ -275,14 +291,14 @@ def test_the_command_prints_ranks_times_and_assumptions(
     write_trial("quick", hit_at(20))
     write_trial("slow", hit_at(30))
     write_trial("broken", [])
-    assert main([str(tmp_path), "--tier", "mini", "--num_studies=1"]) == 0
+    assert main([str(tmp_path), "--tier", "mini", "--num_studies=1", "--no_output"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:5] == [
-        "rank  submission   score  targets reached",
-        "----  ----------  ------  ---------------",
-        "   1  quick       1.0000           1 of 1",
-        "   2  slow        0.8333           1 of 1",
-        "   3  broken      0.0000           0 of 1",
+        "rank  submission   score  targets reached  speedup over quick",
+        "----  ----------  ------  ---------------  ------------------",
+        "   1  quick       1.0000           1 of 1               1.000",
+        "   2  slow        0.8333           1 of 1               0.667",
+        "   3  broken      0.0000           0 of 1  0.083 (1 replaced)",
     ]
     assert any(line.split()[:4] == ["slow", "ogbg", "30.00", "1.500"] for line in lines)
     assert any("rules v0.6, external tuning, mini tier" in line for line in lines)
@@ -297,10 +313,10 @@ def test_equal_scores_share_a_rank_and_many_trials_are_listed_on_request(
         for study in range(3):
             for trial in range(1, 5):
                 write_trial(name, hit_at(20), study=study, trial=trial)
-    assert main([str(tmp_path), "--tier", "mini"]) == 0
+    assert main([str(tmp_path), "--tier", "mini", "--no_output"]) == 0
     short = capsys.readouterr().out
     assert [line.split()[0] for line in short.splitlines()[2:4]] == ["1", "1"]
-    assert main([str(tmp_path), "--tier", "mini", "--trials"]) == 0
+    assert main([str(tmp_path), "--tier", "mini", "--no_output", "--trials"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(short.splitlines()) + 24 + 3
 
 
