@@ -155,6 +155,15 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def mutation(session: nox.Session) -> None:
+    """Do the tests of spec/ notice each small change? (Linux, macOS; modules after ``--``.)"""
+    install(session)
+    run(session, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, "-e", ".[mutation]")
+    run(session, "-m", "pytest", "-q", "conformance_tests/mutation", env=TEST_ENVIRONMENT)
+    run(session, "-m", "conformance_tests.mutation", *session.posargs, env=TEST_ENVIRONMENT)
+
+
+@nox.session
 def clauses(session: nox.Session) -> None:
     """Every clause has a test, every cited clause exists, no id is used twice."""
     pytest(session, "--clauses", "-q", "conformance_tests", "property_tests")

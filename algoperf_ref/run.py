@@ -6,13 +6,18 @@ The only place where the harness and the workloads meet.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from algoperf_ref import workloads
-from algoperf_ref.errors import UserError
+from algoperf_ref.errors import ProcessFailed, UserError
+from algoperf_ref.flags import normalised, switch
+from algoperf_ref.frameworks import processes
+from algoperf_ref.frameworks.processes import ProcessSettings
 from algoperf_ref.harness.console import Console, Observer, Quiet
 from algoperf_ref.harness.loading import find_submission_file
 from algoperf_ref.harness.options import CLOCKS, RunOptions
@@ -117,13 +122,20 @@ def run_study(options: RunOptions, observer: Observer | None = None) -> StudyRes
     options.check()
     # Before the framework is imported: a wrong path is told at once.
     find_submission_file(options.submission_path, options.framework)
-    workload = workloads.load(
-        options.workload,
-        framework=options.framework,
-        tier=options.tier,
-        version=options.rules,
+    settings = ProcessSettings(
+        options.coordinator_address,
+        options.num_processes,
+        options.process_id,
+        options.process_timeout_seconds,
     )
-    return run_trials(options, workload, workload.backend, observer or Quiet())
+    with processes.joined(options.framework, settings):
+        workload = workloads.load(
+            options.workload,
+            framework=options.framework,
+            tier=options.tier,
+            version=options.rules,
+        )
+        return run_trials(options, workload, workload.backend, observer or Quiet())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,26 +145,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: without the program name; None takes ``sys.argv``.
 
     Returns:
-      Exit code: 0 if every trial ended as the rules foresee, 1 if a trial failed, 2 for bad
-      input, 130 if interrupted.
+      Exit code: 0 if every trial ended as the rules foresee, 1 if a trial or another process of
+      the run failed, 2 for bad input, 3 if a trial hangs and its process had to be ended, 130 if
+      interrupted (Ctrl-C) and 143 if terminated, as a cluster ends a job.
     """
-    parsed = vars(
-        _parser().parse_args(_normalised(sys.argv[1:] if arguments is None else arguments))
-    )
-    quiet = parsed.pop("quiet")
+    options, quiet = parse(sys.argv[1:] if arguments is None else arguments)
+    return processes.exit_code(_run(options, quiet))
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a trial as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
+def _run(options: RunOptions, quiet: bool) -> int:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
-        result = run_study(RunOptions(**parsed), Quiet() if quiet else Console())
+        result = run_study(options, Quiet() if quiet else Console())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except ProcessFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
         print("interrupted; go on with --resume_last_run", file=sys.stderr)
-        return 130
-    for trial in result.trials:
-        print(_summary(trial))
+        return 143 if isinstance(interrupt, _Terminated) else 130
+    if processes.process_index() == 0:
+        for trial in result.trials:
+            print(_summary(trial))
     for trial in result.failed:
         print(f"error: trial {trial.trial}: {trial.message or trial.status.value}", file=sys.stderr)
     return 1 if result.failed else 0
+
+
+def parse(arguments: Sequence[str]) -> tuple[RunOptions, bool]:
+    """Reads a command line.
+
+    Args:
+      arguments: without the program name.
+
+    Returns:
+      The options, not checked yet, and whether ``--quiet`` is given.
+
+    Raises:
+      SystemExit: an unknown or malformed flag; the message is on standard error.
+    """
+    parsed = vars(_parser().parse_args(normalised(arguments, SWITCHES)))
+    quiet: bool = parsed.pop("quiet")
+    return RunOptions(**parsed), quiet
 
 
 def _summary(trial: TrialResult) -> str:
@@ -166,38 +211,19 @@ def _summary(trial: TrialResult) -> str:
     return f"{trial.workload} {trial.framework} trial {trial.trial}: {outcome}{where}"
 
 
-def _normalised(arguments: Sequence[str]) -> list[str]:
-    """Lets flags be written with ``-`` or ``_``, with one dash or two, and as ``--noflag``."""
-    result = []
-    for argument in arguments:
-        if argument.startswith("-") and len(argument) > 2 and not argument[1].isdigit():
-            name, equals, value = argument.lstrip("-").partition("=")
-            name = name.replace("-", "_")
-            if name.startswith("no") and name[2:] in _SWITCHES and not equals:
-                name, equals, value = name[2:], "=", "false"
-            argument = f"--{name}{equals}{value}"
-        result.append(argument)
-    return result
-
-
-_SWITCHES = {
+SWITCHES = {
     "torch_compile": "compile models and losses where the workload's policy says so (CUDA only)",
     "save_checkpoints": "write a checkpoint after every evaluation and at the end",
     "save_intermediate_checkpoints": "keep all checkpoints, not only the newest two",
     "resume_last_run": "go on with the run found in the experiment directory",
     "overwrite": "delete the run found in the experiment directory",
     "append_timestamp": "append the date and time to the experiment name",
+    "tensorboard": "write TensorBoard event files of the evaluations",
+    "use_wandb": "send the evaluations to Weights & Biases",
+    "profile": "time the parts of the loop: a table at the end, and profile.json",
     "skip_evals": "never evaluate; the budget is checked after every step",
     "quiet": "print the result and errors only",
 }
-
-
-def _switch(text: str) -> bool:
-    values = {"true": True, "t": True, "1": True, "yes": True}
-    values |= {"false": False, "f": False, "0": False, "no": False}
-    if text.lower() not in values:
-        raise argparse.ArgumentTypeError(f"{text!r} is not true or false")
-    return values[text.lower()]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -231,12 +257,48 @@ def _parser() -> argparse.ArgumentParser:
     add("--rng_seed", type=int, help="seed of the run, 0 to 2**32 - 1; drawn if not given")
     add("--clock", default=CLOCKS[0], help="wall, or steps for simulated time (%(default)s)")
     add("--step_seconds", type=float, help="cost of a step under --clock=steps, in seconds")
+    add(
+        "--checkpoint_every_steps",
+        type=int,
+        default=0,
+        help="a checkpoint after every so many steps too, besides those of evaluations; 0 for none",
+    )
+    add(
+        "--checkpoint_every_minutes",
+        type=float,
+        default=0.0,
+        help="a checkpoint after so many minutes without one; 0 for none",
+    )
+    add(
+        "--step_timeout_seconds",
+        type=float,
+        default=3600.0,
+        help="end a trial in which nothing happens for so long; 0 waits for ever (%(default)s)",
+    )
+    add(
+        "--trace_steps",
+        type=int,
+        default=0,
+        help="record so many steps with the framework's profiler, in traces/; 0 for none",
+    )
+    add(
+        "--coordinator_address",
+        help="several JAX processes: host:port of process 0 (for PyTorch, use torchrun)",
+    )
+    add("--num_processes", type=int, help="several JAX processes: how many")
+    add("--process_id", type=int, help="several JAX processes: number of this one, from 0")
+    add(
+        "--process_timeout_seconds",
+        type=float,
+        default=1800.0,
+        help="longest wait for another process of the run (%(default)s)",
+    )
     defaults = RunOptions("", "", "")
-    for name, text in _SWITCHES.items():
+    for name, text in SWITCHES.items():
         default = getattr(defaults, name, False)
         add(
             f"--{name}",
-            type=_switch,
+            type=switch,
             nargs="?",
             const=True,
             default=default,

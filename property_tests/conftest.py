@@ -2,7 +2,8 @@
 
 ``ci`` (the default) is reproducible: the same examples every time, few enough for a laptop.
 ``thorough`` draws new and many more examples: ``--hypothesis-profile=thorough`` or the
-environment variable ``HYPOTHESIS_PROFILE=thorough``.
+environment variable ``HYPOTHESIS_PROFILE=thorough``. ``mutation`` has few examples and stops at the
+first that fails: `nox -s mutation` runs the tests some hundred times.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 DEFAULT_PROFILE = "ci"
 
@@ -22,6 +23,15 @@ settings.register_profile(
     "ci", derandomize=True, max_examples=50, stateful_step_count=60, print_blob=True, **_COMMON
 )
 settings.register_profile("thorough", max_examples=1000, stateful_step_count=100, **_COMMON)
+settings.register_profile(
+    "mutation",
+    derandomize=True,
+    database=None,
+    max_examples=20,
+    stateful_step_count=20,
+    phases=[Phase.explicit, Phase.generate],
+    **_COMMON,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

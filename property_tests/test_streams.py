@@ -19,6 +19,7 @@ from conformance_tests.support import molecules
 seeds = st.integers(0, 2**64 - 1)
 
 
+@pytest.mark.clause("DATA-2")
 def test_the_order_of_a_seed_never_changes() -> None:
     # Stored: a change would make recorded runs unrepeatable.
     stream = ShuffledStream(10, seed=7)
@@ -27,6 +28,7 @@ def test_the_order_of_a_seed_never_changes() -> None:
     assert ShuffledStream(10, seed=2**63 + 1).epoch(0).tolist() == [4, 3, 6, 7, 8, 5, 0, 2, 9, 1]
 
 
+@pytest.mark.clause("DATA-1")
 @given(st.integers(1, 60), seeds, st.integers(0, 5))
 def test_every_epoch_has_every_example_once(size: int, seed: int, epoch: int) -> None:
     stream = ShuffledStream(size, seed)
@@ -34,6 +36,7 @@ def test_every_epoch_has_every_example_once(size: int, seed: int, epoch: int) ->
     assert sorted(stream.indices(epoch * size, (epoch + 1) * size)) == list(range(size))
 
 
+@pytest.mark.clause("DATA-1")
 @given(st.integers(1, 20), seeds, st.integers(0, 80), st.integers(0, 80))
 def test_a_block_of_the_stream_is_the_examples_at_its_positions(
     size: int, seed: int, start: int, length: int
@@ -43,6 +46,7 @@ def test_a_block_of_the_stream_is_the_examples_at_its_positions(
     assert stream.indices(start, start + length).tolist() == expected
 
 
+@pytest.mark.clause("DATA-2")
 @given(seeds)
 def test_epochs_and_seeds_have_orders_of_their_own(seed: int) -> None:
     stream = ShuffledStream(200, seed)
@@ -114,6 +118,7 @@ def _assert_same(one: GraphBatch, other: GraphBatch) -> None:
     np.testing.assert_array_equal(one["weights"], other["weights"])
 
 
+@pytest.mark.clause("DATA-2")
 @given(seed=seeds, start=st.integers(0, 25), num_shards=st.integers(1, 2), ahead=st.integers(0, 3))
 def test_a_resumed_stream_is_the_tail_of_the_whole_one_for_any_prefetching(
     packed: PackedGraphs, seed: int, start: int, num_shards: int, ahead: int
@@ -126,6 +131,7 @@ def test_a_resumed_stream_is_the_tail_of_the_whole_one_for_any_prefetching(
         _assert_same(batch, again)
 
 
+@pytest.mark.clause("DATA-1")
 @given(seed=seeds)
 def test_the_batches_of_the_first_epochs_hold_every_graph_equally_often(
     packed: PackedGraphs, seed: int
@@ -138,6 +144,7 @@ def test_the_batches_of_the_first_epochs_hold_every_graph_equally_often(
     assert counts.max() - counts.min() <= 1
 
 
+@pytest.mark.clause("DATA-2")
 @given(st.integers(0, 30), st.integers(0, 5))
 def test_prefetching_changes_neither_items_nor_order(count: int, ahead: int) -> None:
     assert list(prefetch(lambda: iter(range(count)), ahead)) == list(range(count))

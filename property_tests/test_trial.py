@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algoperf_ref.harness.files import NoFiles
 from algoperf_ref.harness.results import Status
 from conformance_tests.support.fakes import (
     METRIC,
@@ -60,7 +61,7 @@ class Scripted:
         workload.on_evaluate = evaluate
         scripted = self
 
-        class Recorder:
+        class Recorder(NoFiles):
             wants_checkpoints = False
 
             def evaluation(self, metrics: Any, global_step: int) -> None:

@@ -36,6 +36,7 @@ CHAPTERS: Mapping[str, str] = MappingProxyType(
         "EVAL": "evaluation",
         "DROP": "dropout",
         "REC": "records",
+        "AUDIT": "audit of logs",
         "SCORE": "scoring",
         "TGT": "target setting",
         "HELD": "held-out workloads",

@@ -249,6 +249,14 @@ def shard_of(num_slots: int, shard: int, num_shards: int) -> range:
 
 
 rule(
+    "DATA-8",
+    """Which examples a global batch holds does not depend on the number of devices or of processes
+    that share it.""",
+    source=(_ORDER, Source("Workload facts", "ogbg, 4")),
+    implementation="spec.data_order.shard_of",
+)
+
+rule(
     "DATA-7",
     """A run uses splits with exactly the numbers of examples of the workload table; data with other
     numbers are refused before training.""",

@@ -12,7 +12,7 @@ run continue from exactly the seconds that its log states.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from types import MappingProxyType
@@ -256,6 +256,31 @@ def seconds_between(earlier: float, later: float) -> float:
       InvalidReading: a reading is not finite.
     """
     return (_nanoseconds(later) - _nanoseconds(earlier)) / NANOSECONDS_PER_SECOND
+
+
+@clause(
+    "TIM-5",
+    """With several processes the slowest one's time counts: the reading of an event is the latest
+    of the processes' readings, all of which count from a common start.""",
+    source=(Source("Decisions", "3"), Source("Harness contract", "5.1")),
+)
+def slowest_reading(readings: Sequence[float]) -> float:
+    """Returns the reading that counts for a run of several processes.
+
+    Args:
+      readings: of the same event, one from each process, in seconds since the common start.
+
+    Returns:
+      The latest of them.
+
+    Raises:
+      InvalidReading: there is none, or one is not finite.
+    """
+    if not readings:
+        raise InvalidReading("no process has read its clock")
+    for seconds in readings:
+        _nanoseconds(seconds)
+    return max(readings)
 
 
 def _nanoseconds(seconds: float) -> int:

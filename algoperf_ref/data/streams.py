@@ -9,13 +9,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algoperf_ref.data.graphs import GraphSizes, ShardCutter, ShardLimits, check_fits
+from spec import data_order
 
 T = TypeVar("T")
 
@@ -23,10 +24,7 @@ T = TypeVar("T")
 class ShuffledStream:
     """All examples in a random order, again and again, every epoch in an order of its own.
 
-    The permutation of an epoch comes from a legacy `RandomState`, whose streams numpy has frozen:
-    the order is the same with every numpy version.
-
-    Source: Decisions, 15.
+    The order is that of :mod:`spec.data_order`; the last two epochs are kept in memory.
     """
 
     def __init__(self, num_examples: int, seed: int) -> None:
@@ -34,20 +32,14 @@ class ShuffledStream:
         Args:
           num_examples: size of the split, at least 1.
           seed: any non-negative integer.
+
+        Raises:
+          spec.data_order.DataOrderError: no example, or a negative seed.
         """
-        if num_examples < 1:
-            raise ValueError(f"a stream needs at least one example, not {num_examples}")
-        if seed < 0:
-            raise ValueError(f"a data seed must not be negative: {seed}")
+        data_order.check_stream(num_examples, seed)
         self.num_examples = num_examples
         self.seed = seed
-        self._epoch = lru_cache(maxsize=2)(self._permutation)
-
-    def _permutation(self, number: int) -> NDArray[np.int64]:
-        bits = np.random.MT19937(np.random.SeedSequence([self.seed, number]))
-        order = np.random.RandomState(bits).permutation(self.num_examples).astype(np.int64)
-        order.flags.writeable = False
-        return order
+        self._epoch = lru_cache(maxsize=2)(partial(data_order.epoch_order, num_examples, seed))
 
     def epoch(self, number: int) -> NDArray[np.int64]:
         """The order of epoch `number` (from 0): a permutation, int64 [num_examples], read-only."""
@@ -55,17 +47,14 @@ class ShuffledStream:
 
     def indices(self, start: int, stop: int) -> NDArray[np.int64]:
         """The examples at stream positions `start` to `stop` (exclusive), across epochs."""
-        if not 0 <= start <= stop:
-            raise ValueError(f"stream positions {start} to {stop} are not a range")
-        size = self.num_examples
         parts = [
-            self.epoch(epoch)[max(start - epoch * size, 0) : stop - epoch * size]
-            for epoch in range(start // size, -(-stop // size))
+            self.epoch(epoch)[first:last]
+            for epoch, first, last in data_order.epoch_parts(start, stop, self.num_examples)
         ]
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
     def __getitem__(self, position: int) -> int:
-        epoch, index = divmod(position, self.num_examples)
+        epoch, index = data_order.epoch_and_position(position, self.num_examples)
         return int(self.epoch(epoch)[index])
 
 

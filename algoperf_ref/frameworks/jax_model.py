@@ -9,7 +9,8 @@ import flax.linen as nn
 import jax
 
 from algoperf_ref.frameworks import jax_layers
-from algoperf_ref.frameworks.base import Backend, Key
+from algoperf_ref.frameworks.base import Key
+from algoperf_ref.frameworks.jax_backend import JaxBackend
 from algoperf_ref.frameworks.model import InitialModel
 
 
@@ -20,12 +21,19 @@ class JaxModel:
       module: the flax module; its layers come from ``jax_layers``, so that parameters have types.
       example_inputs: returns the smallest inputs that the module accepts, for its initialisation.
       backend: places the parameters.
+      parameters_stream: which half of the split key the parameters are drawn from, 0 or 1: the
+        half that the official model of the workload uses.
     """
 
     def __init__(
-        self, module: nn.Module, example_inputs: Callable[[], Any], backend: Backend
+        self,
+        module: nn.Module,
+        example_inputs: Callable[[], Any],
+        backend: JaxBackend,
+        parameters_stream: int = 1,
     ) -> None:
         self._module = module
+        self._parameters_stream = parameters_stream
         self._example_inputs = example_inputs
         self._backend = backend
         # Optimising code that runs once would take most of the time of a short run's start.
@@ -34,8 +42,7 @@ class JaxModel:
 
     def initialise(self, key: Key) -> InitialModel:
         """Returns new parameters on all devices; see the protocol."""
-        # The second half of the split is the parameters' stream (Workload facts (ogbg), 6).
-        parameters_key = jax.random.split(key)[1]
+        parameters_key = jax.random.split(key)[self._parameters_stream]
         # Under a caller's trace (jax.eval_shape) a jit with options of its own is not allowed.
         is_traced = isinstance(key, jax.core.Tracer)
         make = self._boxed_parameters if is_traced else self._initialise
@@ -53,10 +60,10 @@ class JaxModel:
 
     def evaluation_step(self, outputs: Callable[..., Any]) -> Callable[..., Any]:
         """Compiles ``outputs``; see the protocol."""
-        compiled = jax.jit(outputs)
+        compiled = self._backend.jit_replicated(outputs)
 
         def step(*args: Any) -> Any:
-            return jax.device_get(compiled(*args))
+            return self._backend.fetch(compiled(*args))
 
         return step
 

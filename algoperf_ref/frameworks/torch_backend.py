@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -10,27 +12,67 @@ import numpy as np
 import torch
 
 from algoperf_ref.errors import UserError
-from algoperf_ref.frameworks import numpy_random
+from algoperf_ref.frameworks import numpy_random, processes
 from algoperf_ref.frameworks.base import Key
 from algoperf_ref.frameworks.torch_device import pytorch_setup
 
 _STEPS_PER_CHUNK = 16
+# Odd, so that the generators of all processes differ in the low 32 bits, which are all that
+# torch's generator for the CPU looks at.
+_SEED_STEP = 0x9E3779B97F4A7C15
 
 
 class TorchBackend:
     """PyTorch on this process's device; see :class:`algoperf_ref.frameworks.base.Backend`."""
 
     name = "pytorch"
+    batches_are_global = False
 
     def __init__(self) -> None:
         self.setup = pytorch_setup()
         self.device = self.setup.device
+        self._group = processes.current()
+        self._seed_offset = _SEED_STEP * self.process_index
         self._chunk: tuple[Key, int, list[tuple[Key, Key]]] = (None, -1, [])
 
     @property
     def num_devices(self) -> int:
-        """Shards of a global batch: one per CUDA device, 1 on a CPU."""
-        return max(1, self.setup.n_gpus)
+        """Processes if there are several; else CUDA devices, 1 on a CPU."""
+        return self.process_count if self.process_count > 1 else max(1, self.setup.n_gpus)
+
+    @property
+    def process_index(self) -> int:
+        """Rank of this process."""
+        return 0 if self._group is None else self._group.index
+
+    @property
+    def process_count(self) -> int:
+        """World size."""
+        return 1 if self._group is None else self._group.count
+
+    def agree(self, values: Sequence[float]) -> Sequence[float]:
+        """Returns the largest values of all processes."""
+        return values if self._group is None else self._group.agree(values)
+
+    def broadcast(self, value: Any) -> Any:
+        """Returns process 0's value."""
+        return value if self._group is None else self._group.broadcast(value)
+
+    def announce_failure(self, error: BaseException, status: str) -> None:
+        """Tells the other processes."""
+        if self._group is not None:
+            self._group.announce(error, status)
+
+    def distribute(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Returns the module on the device, in DistributedDataParallel if there are others.
+
+        Source: harness contract, section 2.1.
+        """
+        module = module.to(self.device)
+        if self._group is None:
+            return module
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return torch.nn.parallel.DistributedDataParallel(module, device_ids=device_ids)
 
     def seed_key(self, seed: int) -> Key:
         """Returns the numpy key of a seed: ``int32[2]``."""
@@ -66,12 +108,14 @@ class TorchBackend:
         """Returns the two words of a key as one integer below 2**64."""
         return (int(key[0]) & 0xFFFFFFFF) << 32 | int(key[1]) & 0xFFFFFFFF
 
-    def seed_global_generators(self, key: Key) -> None:
+    def seed_global_generators(self, key: Key, *, is_shared: bool = False) -> None:
         """Seeds the device's default generators: dropout masks are drawn from them.
 
         ``torch.manual_seed`` visits every accelerator type; this runs once per step.
         """
         seed = self.key_to_seed(key)
+        if not is_shared and self._seed_offset:
+            seed = (seed + self._seed_offset) % 2**64
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -88,6 +132,11 @@ class TorchBackend:
             return type(batch)(self.place_batch(value) for value in batch)
         return batch
 
+    def fetch(self, outputs: Any) -> dict[str, Any]:
+        """Returns tensors as numpy arrays, those of all processes joined."""
+        arrays = {name: value.cpu().numpy() for name, value in outputs.items()}
+        return arrays if self._group is None else self._group.gather(arrays)
+
     def replicate(self, tree: Any) -> Any:
         """Moves every tensor or array to the device."""
         return self.place_batch(tree)
@@ -102,6 +151,17 @@ class TorchBackend:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def peak_memory_bytes(self) -> int | None:
+        """Returns the most bytes that tensors took on the CUDA device."""
+        if self.device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_allocated(self.device)
+
+    def reset_peak_memory(self) -> None:
+        """Starts the CUDA statistics anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
     def compile_workload(self, workload: Any, params: Any) -> Any:
         """Compiles model and loss where the workload's policy says so, on CUDA only.
 
@@ -112,6 +172,31 @@ class TorchBackend:
         if getattr(workload, "torch_compile_loss", False):
             workload.loss_fn = torch.compile(workload.loss_fn)
         return torch.compile(params) if getattr(workload, "torch_compile_model", False) else params
+
+    def structure(self, params: Any) -> Sequence[tuple[str, str]]:
+        """Returns name and shape of every parameter of the module, and the type of what is none."""
+        module = _unwrap(params)
+        if not isinstance(module, torch.nn.Module):
+            return [("", type(module).__name__)]
+        return [(name, str(tuple(p.shape))) for name, p in module.named_parameters()]
+
+    def first_non_finite(self, params: Any) -> str | None:
+        """Returns the name of the first parameter with a value that is not finite."""
+        named = list(_unwrap(params).named_parameters())
+        if not named:
+            return None
+        with torch.no_grad():
+            finite = torch.stack([p.isfinite().all() for _, p in named]).tolist()
+        return next((name for (name, _), good in zip(named, finite, strict=True) if not good), None)
+
+    def trace(self, directory: Path) -> AbstractContextManager[Any]:
+        """Returns ``torch.profiler.profile``: open the file with Perfetto or a Chrome browser."""
+        directory.mkdir(parents=True, exist_ok=True)
+
+        def save(profiler: Any) -> None:
+            profiler.export_chrome_trace(str(directory / "trace.json"))
+
+        return torch.profiler.profile(on_trace_ready=save)
 
     def export_state(self, params: Any, optimizer_state: Any, model_state: Any) -> dict[str, Any]:
         """Returns module and optimizer state as plain containers of numpy arrays.

@@ -31,13 +31,13 @@ class TorchModel:
         self._backend = backend
 
     def initialise(self, key: Key) -> InitialModel:
-        """Returns a new module on the device; see the protocol."""
+        """Returns a new module on the device(s); see the protocol."""
         module = self._build()
         generator = torch.Generator().manual_seed(self._backend.key_to_seed(key))
         torch_layers.initialise(module, generator)
         shapes = torch_layers.parameter_shapes(module)
         types = torch_layers.parameter_types(module)
-        return InitialModel(module.to(self._backend.device), None, shapes, types)
+        return InitialModel(self._backend.distribute(module), None, shapes, types)
 
     def forward(
         self, params: Any, inputs: Any, *, training: bool, key: Key, dropout_rate: Any
@@ -53,8 +53,19 @@ class TorchModel:
     def evaluation_step(self, outputs: Callable[..., Any]) -> Callable[..., Any]:
         """Wraps ``outputs`` without gradients; see the protocol."""
 
+        backend = self._backend
+
         @torch.no_grad()
         def step(*args: Any) -> Any:
-            return {name: value.cpu().numpy() for name, value in outputs(*args).items()}
+            if backend.process_count == 1:
+                return backend.fetch(outputs(*args))
+            try:
+                computed, problem = outputs(*args), None
+            except (RuntimeError, MemoryError) as error:
+                computed, problem = None, error
+            # All processes fail or none does: the others would wait for this one's outputs.
+            if backend.agree([float(problem is not None)])[0]:
+                raise problem or RuntimeError("the evaluation failed on another process")
+            return backend.fetch(computed)
 
         return step

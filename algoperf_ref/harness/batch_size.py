@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from algoperf_ref.errors import UserError
+from spec.data_order import UnevenShards, shard_of
 
 
 def training_batch_size(
@@ -56,9 +57,10 @@ def _positive_integer(size: object, workload_name: str) -> int:
 
 
 def _divisible(size: int, num_devices: int, what: str) -> int:
-    if size % num_devices:
+    try:
+        shard_of(size, 0, num_devices)
+    except UnevenShards as error:
         raise UserError(
-            f"the {what} {size} is not a multiple of the number of devices {num_devices}; "
-            "change the batch size or use another number of devices"
-        )
+            f"the {what} {error}; change the batch size or use another number of devices"
+        ) from error
     return size

@@ -54,6 +54,17 @@ class RunOptions:
     resume_last_run: bool = False
     overwrite: bool = False
     append_timestamp: bool = False
+    checkpoint_every_steps: int = 0
+    checkpoint_every_minutes: float = 0.0
+    step_timeout_seconds: float = 3600.0
+    tensorboard: bool = True
+    use_wandb: bool = False
+    profile: bool = False
+    trace_steps: int = 0
+    coordinator_address: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    process_timeout_seconds: float = 1800.0
 
     def check(self) -> None:
         """Checks every option that needs no file.
@@ -73,8 +84,15 @@ class RunOptions:
             ("--hparam_start_index", self.hparam_start_index, 0),
             ("--hparam_end_index", self.hparam_end_index, 1),
             ("--rng_seed", self.rng_seed, 0),
+            ("--checkpoint_every_steps", self.checkpoint_every_steps, 0),
+            ("--checkpoint_every_minutes", self.checkpoint_every_minutes, 0),
+            ("--step_timeout_seconds", self.step_timeout_seconds, 0),
+            ("--trace_steps", self.trace_steps, 0),
+            ("--num_processes", self.num_processes, 1),
+            ("--process_id", self.process_id, 0),
+            ("--process_timeout_seconds", self.process_timeout_seconds, 1),
         ):
-            if value is not None and value < least:
+            if value is not None and not value >= least:
                 raise UserError(f"{flag} is {value}; it must be at least {least}")
         if self.rng_seed is not None and self.rng_seed > MAX_SEED:
             raise UserError(f"--rng_seed is {self.rng_seed}; it must be at most {MAX_SEED}")

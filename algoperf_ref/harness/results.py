@@ -9,24 +9,48 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from algoperf_ref.errors import ProcessFailed
 from spec.evaluation import EndReason
 
 
 class Status(StrEnum):
-    """How a trial ended: the rules' reasons, and two that are none."""
+    """How a trial ended: the rules' reasons, and the failures that are none.
+
+    Failures: ``evaluation_failed`` and ``non_finite`` (three evaluations in a row gave no metrics,
+    or metrics that are not finite), ``submission_failed`` (it raised), ``wrong_output`` (it
+    returned something of the wrong structure), ``out_of_memory`` (in a step), ``timed_out`` (it
+    did not return), ``cannot_write`` (disk full), ``process_lost`` (a process of a distributed run
+    died) and ``interrupted``.
+    """
 
     TARGETS_REACHED = EndReason.TARGETS_REACHED.value
     OUT_OF_TIME = EndReason.OUT_OF_TIME.value
     STEP_LIMIT = EndReason.STEP_LIMIT.value
     TRAINING_COMPLETE = EndReason.TRAINING_COMPLETE.value
     EVALUATION_FAILED = EndReason.EVALUATION_FAILED.value
+    NON_FINITE = "non_finite"
     SUBMISSION_FAILED = "submission_failed"
+    WRONG_OUTPUT = "wrong_output"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    CANNOT_WRITE = "cannot_write"
+    PROCESS_LOST = ProcessFailed.LOST
     INTERRUPTED = "interrupted"
 
     @property
     def is_failure(self) -> bool:
         """True if the trial did not end as the rules foresee."""
-        return self in (Status.EVALUATION_FAILED, Status.SUBMISSION_FAILED, Status.INTERRUPTED)
+        return self not in _REGULAR_ENDS
+
+
+_REGULAR_ENDS = frozenset(
+    {
+        Status.TARGETS_REACHED,
+        Status.OUT_OF_TIME,
+        Status.STEP_LIMIT,
+        Status.TRAINING_COMPLETE,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,9 @@ class TrialResult:
       target_metric: for example ``mean_average_precision``.
       eval_results: ``(global_step, metrics)`` of every evaluation, in order.
       directory: where its logs are; None if it kept none.
+      preemption_count: how often it was resumed.
+      peak_device_memory_bytes: of the fullest device; None where the device does not tell.
+      peak_host_memory_bytes: of this process, so of all its trials so far.
     """
 
     workload: str
@@ -81,11 +108,23 @@ class TrialResult:
     target_metric: str
     eval_results: tuple[tuple[int, Mapping[str, float]], ...]
     directory: Path | None
+    preemption_count: int = 0
+    peak_device_memory_bytes: int | None = None
+    peak_host_memory_bytes: int | None = None
 
     @property
     def reached_validation_target(self) -> bool:
         """True if the trial scores."""
         return math.isfinite(self.validation_time_seconds)
+
+    def is_final(self, max_global_steps: int | None) -> bool:
+        """Tells whether nothing is left to do: a failed trial, or a raised step limit, goes on.
+
+        Args:
+          max_global_steps: the step limit that holds now, None for none.
+        """
+        more_steps = max_global_steps is None or max_global_steps > self.global_step
+        return not (self.status.is_failure or (self.status is Status.STEP_LIMIT and more_steps))
 
     def as_json(self) -> dict[str, Any]:
         """Returns the result as JSON values, for ``result.json``; infinity and NaN are null."""

@@ -45,15 +45,19 @@ def pack(
             "test_goal_reached": progress.test_goal_reached,
             "training_complete": completed_by_submission,
             "failed_evaluations_in_row": progress.failed_evaluations_in_row,
-            "evaluated": progress.last_evaluation_end_seconds is not None,
+            # None if there was none.
+            "seconds_since_last_evaluation": progress.seconds_since_last_evaluation(
+                clock.last_reading_seconds
+            ),
         },
         "eval_results": [[step, dict(metrics)] for step, metrics in eval_results],
     }
 
 
 def unpack_progress(stored: Mapping[str, Any]) -> Progress:
-    """Returns the progress; the evaluation period starts anew (``Progress.resumed_at``)."""
+    """Returns the progress, with the last evaluation on a clock that reads 0 now."""
     old = stored["progress"]
+    passed = old["seconds_since_last_evaluation"]
     return Progress(
         global_step=int(stored["global_step"]),
         is_time_remaining=bool(old["is_time_remaining"]),
@@ -61,7 +65,7 @@ def unpack_progress(stored: Mapping[str, Any]) -> Progress:
         test_goal_reached=bool(old["test_goal_reached"]),
         training_complete=bool(old["training_complete"]),
         failed_evaluations_in_row=int(old["failed_evaluations_in_row"]),
-        last_evaluation_end_seconds=0.0 if old["evaluated"] else None,
+        last_evaluation_end_seconds=None if passed is None else -float(passed),
     )
 
 

@@ -5,26 +5,44 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import secrets
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from algoperf_ref.errors import UserError
+from algoperf_ref.errors import ProcessFailed, UserError
 from algoperf_ref.frameworks.base import Backend, Key
 from algoperf_ref.harness.batch_size import evaluation_batch_size, training_batch_size
-from algoperf_ref.harness.console import Observer
-from algoperf_ref.harness.files import NoFiles, TrialFiles, read_result, text_log, write_result
+from algoperf_ref.harness.console import Observer, Quiet
+from algoperf_ref.harness.failures import SubmissionFailed
+from algoperf_ref.harness.files import (
+    TEXT_LOG,
+    DamagedResult,
+    TrialFiles,
+    read_result,
+    set_aside_result,
+    text_log,
+    write_result,
+)
 from algoperf_ref.harness.hyperparameters import read_search_space, to_namedtuple
 from algoperf_ref.harness.loading import Submission, loaded_submission
 from algoperf_ref.harness.options import MAX_SEED, RunOptions
+from algoperf_ref.harness.profiler import NoProfiler, TimingProfiler
 from algoperf_ref.harness.results import Status, StudyResult, TrialResult
-from algoperf_ref.harness.time_source import StepTime, TimeSource, WallTime
+from algoperf_ref.harness.time_source import SlowestTime, StepTime, TimeSource, WallTime
+from algoperf_ref.harness.together import Follower, on_first
+from algoperf_ref.harness.trace import FrameworkTrace
 from algoperf_ref.harness.trial import Trial
-from algoperf_ref.harness.trial_parts import SubmissionFailed, TrialSettings
+from algoperf_ref.harness.trial_parts import TrialSettings
+from algoperf_ref.harness.watchdog import Watchdog
 from algoperf_ref.records import checkpoints, metadata
+from algoperf_ref.records.boards import Board, TensorBoard, WeightsAndBiases
 from algoperf_ref.records.experiment import open_experiment, open_trial
+from algoperf_ref.records.files import CannotWrite
+from algoperf_ref.records.lock import locked
 from algoperf_ref.records.trial_log import TrialLog, next_preemption_count
 from spec import rulesets
 from spec.evaluation import Goal
@@ -38,6 +56,9 @@ _LOG = logging.getLogger(__name__)
 
 Point = Mapping[str, Any]
 
+EXIT_STUCK = 3
+"""Exit code of a process that had to be ended because a trial did not return."""
+
 
 def run_study(
     options: RunOptions, workload: Any, backend: Backend, observer: Observer
@@ -46,6 +67,8 @@ def run_study(
 
     A trial that fails is recorded and the next one runs. With ``resume_last_run`` finished trials
     are left alone and an unfinished one goes on from its newest checkpoint.
+
+    With several processes, all of them run this; process 0 alone writes files and shows progress.
 
     Args:
       options: checked options.
@@ -58,16 +81,19 @@ def run_study(
 
     Raises:
       UserError: bad input, missing data, or a directory that cannot be used.
+      ProcessFailed: another process failed outside of a trial.
     """
     options.check()
+    if backend.process_index > 0:
+        observer = Quiet()
     with loaded_submission(options.submission_path, options.framework) as submission:
         batch_size, eval_batch_size = _batch_sizes(submission, workload.spec, backend.num_devices)
         if options.tuning_search_space is not None:
             read_search_space(options.tuning_search_space)
         workload.check_data(options.data_dir)
         # Only now: what fails before leaves no directory that a second try would stumble over.
-        directory = _open(options, workload.spec.name)
-        options = _with_seed(options, directory)
+        directory = on_first(backend, lambda: _open(options, workload.spec.name))
+        options = backend.broadcast(on_first(backend, lambda: _with_seed(options, directory)))
         points = _points(options)
         run = _Run(
             options,
@@ -83,6 +109,8 @@ def run_study(
         results = []
         for index in range(start, min(end, len(points))):
             results.append(run.trial(index + 1, points[index]))
+            if run.is_broken:
+                break
         return StudyResult(tuple(results))
 
 
@@ -179,7 +207,12 @@ def _points(options: RunOptions) -> Sequence[Point | None]:
 
 @dataclass
 class _Run:
-    """What the trials of a study share."""
+    """What the trials of a study share.
+
+    Attributes:
+      directory: of the trials; None if there are no files, or another process writes them.
+      is_broken: a process of several has failed, so that they cannot go on together.
+    """
 
     options: RunOptions
     workload: Any
@@ -189,86 +222,164 @@ class _Run:
     global_batch_size: int
     eval_batch_size: int
     directory: Path | None
+    is_broken: bool = False
 
     def trial(self, index: int, point: Point | None) -> TrialResult:
         """Runs trial ``index`` (from 1), or reads it back if it has finished."""
         if self.directory is None:
-            return self._train(index, point, None, 0)
+            done: TrialResult | None = self.backend.broadcast(None)
+            return done or self._train(index, point, None, 0)
         directory = open_trial(self.directory, index)
-        finished = read_result(directory)
-        if finished is not None and self._is_final(TrialResult.from_json(finished)):
-            self.observer.noticed(f"trial {index} is complete in {directory}; not run again")
-            return TrialResult.from_json(finished)
-        with text_log(directory):
-            return self._train(index, point, directory, next_preemption_count(directory))
+        with locked(directory):
+            finished = self._finished(directory)
+            if finished is not None and not finished.is_final(self.options.max_global_steps):
+                finished = None
+            self.backend.broadcast(finished)
+            if finished is not None:
+                self.observer.noticed(f"trial {index} is complete in {directory}; not run again")
+                return finished
+            with text_log(directory):
+                return self._train(index, point, directory, next_preemption_count(directory))
 
-    def _is_final(self, result: TrialResult) -> bool:
-        """Tells whether nothing is left to do: a failed trial, or a raised step limit, goes on."""
-        limit = self.options.max_global_steps
-        more_steps = limit is None or limit > result.global_step
-        return not (result.status.is_failure or (result.status is Status.STEP_LIMIT and more_steps))
+    def _finished(self, directory: Path) -> TrialResult | None:
+        """Returns the result found in a trial directory; a damaged one is moved aside."""
+        try:
+            return read_result(directory)
+        except DamagedResult as error:
+            aside = set_aside_result(directory).name
+            self.observer.noticed(f"{error}; it is now {aside}, and the trial is run again")
+            return None
 
     def _train(
         self, index: int, point: Point | None, directory: Path | None, preemption_count: int
     ) -> TrialResult:
-        log = None
+        options = self.options
+        seed = self._trial_seed(index)
+        files: TrialFiles | None = None
         restored = None
         if directory is not None:
-            log = TrialLog(directory, preemption_count=preemption_count)
-            restored, point = self._reopen(log, point)
-        seed = self._trial_seed(index)
+            files, restored, point = self._reopen(directory, point, preemption_count)
+        preemption_count, restored, point = self.backend.broadcast(
+            (preemption_count, restored, point)
+        )
+        profiler = TimingProfiler() if options.profile else NoProfiler()
+        settings = self._settings(index, point, seed, preemption_count)
+        trace = None
+        if options.trace_steps and directory is not None:
+            trace = FrameworkTrace(self.backend, directory, options.trace_steps)
+            settings = replace(settings, trace=trace)
         trial = Trial(
             workload=self.workload,
             submission=self.submission,
             backend=self.backend,
-            settings=self._settings(index, point, seed, preemption_count),
+            settings=settings,
             time_source=self._time_source(),
-            recorder=NoFiles() if log is None else self._files(log),
+            recorder=files or self._follower(),
             observer=self.observer,
-            torch_compile=self.options.torch_compile,
+            torch_compile=options.torch_compile,
+            profiler=profiler,
         )
-        if log is not None:
-            self._write_facts(log, seed, preemption_count)
-        self.workload.attach_metrics_logger(log)
-        message = ""
+        if files is not None:
+            self._write_facts(files.log, seed, preemption_count)
+        self.workload.attach_metrics_logger(None if files is None else files.log)
+        self.backend.reset_peak_memory()
+
+        def end(status: Status, message: str) -> TrialResult:
+            return self._end(trial, index, point, seed, status, message, directory)
+
+        def give_up() -> None:
+            """Ends a process that an interrupt does not reach, with its result on disk."""
+            end(Status.TIMED_OUT, _timed_out(trial, options))
+            os._exit(EXIT_STUCK)
+
+        watchdog = Watchdog(
+            lambda: trial.clock,
+            options.step_timeout_seconds,
+            give_up,
+            None if directory is None else directory / TEXT_LOG,
+        )
         try:
-            status = trial.run(restored)
+            with watchdog:
+                status = self._run(trial, restored)
+            message = trial.failure if status.is_failure else ""
         except SubmissionFailed as error:
             _LOG.exception("the submission failed")
-            status, message = Status.SUBMISSION_FAILED, str(error)
+            status, message = error.status, str(error)
             if directory is not None:
-                message += f" (traceback in {directory / 'trial.log'})"
-        except KeyboardInterrupt:
-            self._end(trial, index, point, seed, Status.INTERRUPTED, "interrupted", directory)
+                message += f" (traceback in {directory / TEXT_LOG})"
+        except ProcessFailed as error:
+            self.is_broken = True
+            status, message = Status(error.status), str(error)
+        except CannotWrite as error:
+            # No other trial can be logged either.
+            end_quietly(end, Status.CANNOT_WRITE, str(error))
             raise
+        except KeyboardInterrupt:
+            if not watchdog.fired:
+                if files is not None:
+                    files.close()
+                end(Status.INTERRUPTED, "interrupted")
+                raise
+            status, message = Status.TIMED_OUT, _timed_out(trial, options)
         finally:
+            if trace is not None:
+                trace.close()
             self.workload.attach_metrics_logger(None)
-            if log is not None:
-                log.close()
-        return self._end(trial, index, point, seed, status, message, directory)
+            if files is not None:
+                files.close()
+        if isinstance(profiler, TimingProfiler):
+            self._show_profile(profiler, directory)
+        return end(status, message)
+
+    def _run(self, trial: Trial, restored: Mapping[str, Any] | None) -> Status:
+        """Runs a trial; the other processes learn of a failure of this one's submission."""
+        try:
+            return trial.run(restored)
+        except SubmissionFailed as error:
+            self.is_broken = self.backend.process_count > 1
+            self.backend.announce_failure(error, error.status.value)
+            raise
+
+    def _follower(self) -> Follower:
+        writes = self.backend.process_count > 1 and self.options.experiment_dir is not None
+        return Follower(wants_checkpoints=writes and self.options.save_checkpoints)
+
+    def _show_profile(self, profiler: TimingProfiler, directory: Path | None) -> None:
+        for line in profiler.table():
+            self.observer.noticed(line)
+        if directory is not None:
+            profiler.write(directory)
 
     def _reopen(
-        self, log: TrialLog, point: Point | None
-    ) -> tuple[Mapping[str, Any] | None, Point | None]:
-        """Returns what is left of an earlier run: its checkpoint, and its hyperparameters."""
-        found = checkpoints.load_latest(log.directory)
+        self, directory: Path, point: Point | None, preemption_count: int
+    ) -> tuple[TrialFiles, Mapping[str, Any] | None, Point | None]:
+        """Returns the files, and what is left of an earlier run: checkpoint, hyperparameters."""
+        found = checkpoints.load_latest(directory)
         restored = None if found is None else found[0]
-        step = -1 if restored is None else int(restored["global_step"])
-        row_counts = None if restored is None else restored.get("row_counts")
-        log.truncate_after(step, row_counts)
-        if point is None:
-            return restored, None
-        stored = log.read_hparams()
-        if stored is None:
-            log.write_hparams(point)
-        return restored, point if stored is None else stored
-
-    def _files(self, log: TrialLog) -> TrialFiles:
-        return TrialFiles(
+        log = TrialLog(directory, preemption_count=preemption_count)
+        files = TrialFiles(
             log,
             save_checkpoints=self.options.save_checkpoints,
             keep_all=self.options.save_intermediate_checkpoints,
+            boards=self._boards(directory, preemption_count),
         )
+        files.restore(restored)
+        if point is None:
+            return files, restored, None
+        stored = log.read_hparams()
+        if stored is None:
+            log.write_hparams(point)
+        return files, restored, point if stored is None else stored
+
+    def _boards(self, directory: Path, preemption_count: int) -> tuple[Board, ...]:
+        boards: list[Board] = []
+        if self.options.tensorboard:
+            boards.append(TensorBoard(directory, preemption_count))
+        if self.options.use_wandb:
+            name = "/".join(directory.parts[-2:])
+            facts = {k: v for k, v in vars(self.options).items() if v is not None}
+            boards.append(WeightsAndBiases(directory, name, facts))
+        return tuple(boards)
 
     def _settings(
         self, index: int, point: Point | None, seed: int, preemption_count: int
@@ -294,6 +405,13 @@ class _Run:
             max_global_steps=options.max_global_steps,
             skip_evaluations=options.skip_evals,
             preemption_count=preemption_count,
+            checkpoint_every_steps=options.checkpoint_every_steps,
+            checkpoint_every_seconds=60.0 * options.checkpoint_every_minutes,
+            facts={
+                "workload": row.name,
+                "framework": options.framework,
+                "rules": options.rules,
+            },
             title=(
                 f"{row.name} ({options.tier}, {options.framework}), trial {index}, "
                 f"batch size {self.global_batch_size}, seed {options.rng_seed}, "
@@ -313,9 +431,11 @@ class _Run:
         return key
 
     def _time_source(self) -> TimeSource:
-        if self.options.clock == "wall":
-            return WallTime()
-        return StepTime(self.options.step_seconds or self.workload.spec.step_seconds)
+        source: TimeSource = WallTime()
+        if self.options.clock != "wall":
+            source = StepTime(self.options.step_seconds or self.workload.spec.step_seconds)
+        alone = self.backend.process_count == 1
+        return source if alone else SlowestTime(source, self.backend.agree)
 
     def _write_facts(self, log: TrialLog, seed: int, preemption_count: int) -> None:
         rng_seed = self.options.rng_seed
@@ -382,8 +502,40 @@ class _Run:
             target_metric=goal.metric_name,
             eval_results=tuple((step, dict(metrics)) for step, metrics in trial.eval_results),
             directory=directory,
+            preemption_count=trial.settings.preemption_count,
+            peak_device_memory_bytes=self.backend.peak_memory_bytes(),
+            peak_host_memory_bytes=_peak_host_memory_bytes(),
         )
         if directory is not None:
             write_result(directory, result)
         self.observer.ended(result)
         return result
+
+
+def _timed_out(trial: Trial, options: RunOptions) -> str:
+    return (
+        f"nothing happened for {options.step_timeout_seconds:g} s after step "
+        f"{trial.progress.global_step}: the submission or the device hangs "
+        "(stacks in trial.log; --step_timeout_seconds sets the limit)"
+    )
+
+
+def end_quietly(
+    end: Callable[[Status, str], TrialResult], status: Status, message: str
+) -> TrialResult | None:
+    """Records the end of a trial if that can be done at all: the disk may be full."""
+    try:
+        return end(status, message)
+    except CannotWrite as error:
+        _LOG.error("%s", error)
+        return None
+
+
+def _peak_host_memory_bytes() -> int | None:
+    """Largest resident set of this process so far, where the system tells."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

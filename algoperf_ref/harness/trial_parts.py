@@ -1,9 +1,9 @@
-"""What a trial is made of: its settings, its input queue, where it records, how it fails."""
+"""What a trial is made of: its settings, its input queue, where it records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from algoperf_ref.frameworks.base import Key
@@ -32,6 +32,10 @@ class TrialSettings:
       skip_evaluations: never evaluate; the budget is then checked after every step.
       preemption_count: how often the trial was resumed.
       title: one line for people.
+      checkpoint_every_steps: steps between further checkpoints; 0 makes none.
+      checkpoint_every_seconds: time between further checkpoints; 0 makes none.
+      trace: records some steps with the framework's profiler, None for no trace.
+      facts: further facts for the event log, as JSON values.
     """
 
     hyperparameters: Any
@@ -46,6 +50,18 @@ class TrialSettings:
     skip_evaluations: bool = False
     preemption_count: int = 0
     title: str = ""
+    checkpoint_every_steps: int = 0
+    checkpoint_every_seconds: float = 0.0
+    trace: StepTrace | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StepTrace(Protocol):
+    """Starts and stops a trace at its steps."""
+
+    def before_step(self, global_step: int) -> None:
+        """Called before every step with the number of steps done."""
+        ...
 
 
 class Recorder(Protocol):
@@ -53,6 +69,25 @@ class Recorder(Protocol):
 
     def evaluation(self, metrics: Metrics, global_step: int) -> None:
         """Logs the row of an evaluation; may add keys to ``metrics``."""
+        ...
+
+    def happened(
+        self,
+        event: str,
+        global_step: int,
+        reading_ns: int | None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Notes an event of the clock; called on every step, so it only remembers it."""
+        ...
+
+    @property
+    def wants_flush(self) -> bool:
+        """True if enough events are remembered to be written."""
+        ...
+
+    def flush(self) -> None:
+        """Writes what :meth:`happened` remembered."""
         ...
 
     def final(self, score: float, global_step: int) -> None:
@@ -64,8 +99,16 @@ class Recorder(Protocol):
         """False if gathering the state would be wasted."""
         ...
 
+    def check_space(self, training_state: Mapping[str, Any]) -> None:
+        """Raises ``UserError`` if the disk has no room for checkpoints of this state."""
+        ...
+
     def checkpoint(self, state: Mapping[str, Any], global_step: int) -> None:
-        """Stores a checkpoint."""
+        """Copies the state and stores it, possibly after returning."""
+        ...
+
+    def finish(self) -> None:
+        """Waits until everything is written."""
         ...
 
 
@@ -92,21 +135,6 @@ class CountingQueue:
         batch = next(self._batches)
         self.drawn += 1
         return batch
-
-
-class SubmissionFailed(Exception):
-    """A function of the submission raised; the original exception is the cause."""
-
-    def __init__(self, function: str, global_step: int, error: BaseException) -> None:
-        """Args:
-        function: name of the submission function.
-        global_step: steps done before.
-        error: what it raised.
-        """
-        super().__init__(
-            f"the submission's {function} raised {type(error).__name__} "
-            f"after {global_step} steps: {error}"
-        )
 
 
 class RunState(Protocol):

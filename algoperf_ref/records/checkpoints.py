@@ -27,7 +27,7 @@ import numpy as np
 
 from algoperf_ref.errors import UserError
 from algoperf_ref.records import codec
-from algoperf_ref.records.files import remove_leftovers, replacing
+from algoperf_ref.records.files import CannotWrite, remove_leftovers, replacing
 from spec.records import RecordNameError, checkpoint_name, parse_numbered
 
 FORMAT = 1
@@ -52,7 +52,7 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 class CheckpointError(UserError):
-    """A checkpoint cannot be written, or a file is damaged or not a checkpoint."""
+    """A checkpoint file is missing, damaged or not a checkpoint."""
 
 
 def save(directory: Path, step: int, state: dict[str, Any], *, keep: int | None = 1) -> Path:
@@ -61,7 +61,21 @@ def save(directory: Path, step: int, state: dict[str, Any], *, keep: int | None 
     Args:
       directory: an existing directory, normally that of a trial.
       step: global step, at least 0.
-      state: what to store; see :func:`algoperf_ref.records.codec.encode` for the types.
+      state: what to store; see :func:`algoperf_ref.records.codec.encode` for the types. See
+        :func:`save_encoded` for the rest.
+    """
+    return save_encoded(directory, step, codec.encode(state), keep=keep)
+
+
+def save_encoded(
+    directory: Path, step: int, encoded: codec.Encoded, *, keep: int | None = 1
+) -> Path:
+    """Does what :func:`save` does with a state that is encoded already.
+
+    Args:
+      directory: an existing directory, normally that of a trial.
+      step: global step, at least 0.
+      encoded: what to store.
       keep: number of checkpoints to keep, this one included; None keeps all. Files of later
         steps come from a continuation that was abandoned (the run went back to an earlier
         checkpoint) and are removed unless ``keep`` is None.
@@ -70,20 +84,18 @@ def save(directory: Path, step: int, state: dict[str, Any], *, keep: int | None 
       The path of the new file.
 
     Raises:
-      CodecError: ``state`` holds something that cannot be stored; nothing is written.
-      CheckpointError: the file cannot be written; earlier checkpoints are untouched.
+      CannotWrite: the file cannot be written; earlier checkpoints are untouched.
       ValueError: ``step`` or ``keep`` is out of range.
     """
     if step < 0 or (keep is not None and keep < 1):
         raise ValueError(f"step must be at least 0 and keep at least 1, not {step} and {keep}")
     directory = Path(directory)
     path = directory / checkpoint_name(step)
-    encoded = codec.encode(state)
     try:
         with replacing(path) as file:
             _write(file, step, encoded)
     except OSError as error:
-        raise CheckpointError(
+        raise CannotWrite(
             f"cannot write the checkpoint {path}: {error.strerror or error}; "
             "earlier checkpoints are still there"
         ) from error

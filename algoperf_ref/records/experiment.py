@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from algoperf_ref.errors import UserError
+from algoperf_ref.records.lock import holder
 from spec.records import RecordNameError, parse_numbered, trial_directory
 
 # Logs and pictures that stand beside the trials.
@@ -140,6 +141,8 @@ def _delete(directory: Path, root: Path) -> None:
                 f"--overwrite does not delete {directory}: it holds {entry.name}, which no run "
                 "writes; move it away, or give another --experiment_name"
             )
+        if is_trial and (user := holder(entry)) is not None:
+            raise UserError(f"--overwrite does not delete {entry}: it is in use by {user}")
     # rmtree removes links it meets and never what they point to.
     shutil.rmtree(directory)
 

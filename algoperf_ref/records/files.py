@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from algoperf_ref.errors import UserError
+
 _TEMPORARY_SUFFIX = ".tmp"
+
+
+class CannotWrite(UserError):
+    """A file of a run cannot be written: the disk is full, or the directory is gone or closed."""
 
 
 @contextlib.contextmanager

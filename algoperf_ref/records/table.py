@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from algoperf_ref.errors import UserError
-from algoperf_ref.records.files import write_text
+from algoperf_ref.records.files import CannotWrite, write_text
 from algoperf_ref.records.scalars import Scalar
 
 _LINE_BREAKS = str.maketrans({"\n": " ", "\r": " ", "\0": " "})  # A row stays one line.
@@ -81,7 +81,7 @@ class Table:
             self._file.write(_line([row.get(name) for name in self._columns]))
             self._file.flush()
         except OSError as error:
-            raise UserError(f"cannot write to {self.path}: {error.strerror or error}") from error
+            raise CannotWrite(f"cannot write to {self.path}: {error.strerror or error}") from error
         self._num_rows += 1
 
     def rows(self) -> list[dict[str, str]]:

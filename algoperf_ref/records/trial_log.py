@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_ref.errors import UserError
-from algoperf_ref.records.files import remove_leftovers, write_text
+from algoperf_ref.records.files import CannotWrite, remove_leftovers, write_text
 from algoperf_ref.records.scalars import NotScalarError, Scalar, as_scalar
 from algoperf_ref.records.table import Table
 from spec.records import EVAL_MEASUREMENTS, HPARAMS, MEASUREMENTS, flags_name, meta_data_name
@@ -220,7 +220,7 @@ class TrialLog:
         try:
             write_text(path, text + "\n")
         except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+            raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def next_preemption_count(directory: str | os.PathLike[str]) -> int:

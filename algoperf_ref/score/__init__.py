@@ -7,8 +7,9 @@ writing (:mod:`.outputs`) are apart.
 
 from __future__ import annotations
 
-from algoperf_ref.score.computing import ScoreReport, score_logs
+from algoperf_ref.score.computing import score_logs
 from algoperf_ref.score.options import Options
+from algoperf_ref.score.result import ScoreReport
 from algoperf_ref.score.trials import TrialResult
 
 __all__ = ["Options", "ScoreReport", "TrialResult", "score_logs"]

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from algoperf_ref.errors import UserError
 from algoperf_ref.score import outputs, published, report
@@ -18,6 +19,7 @@ from spec.records import FRAMEWORKS
 from spec.rulesets import Tuning
 from spec.text import Parser
 from spec.tiers import Tier
+from spec.uncertainty import DEFAULT_RESAMPLES, DEFAULT_SEED
 
 DEFAULT_OUTPUT = "score_results"
 
@@ -39,15 +41,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scored = score_logs(asked.logs, options)
         lines = report.text(scored, list_trials=asked.trials)
         files: tuple[Path, ...] = ()
+        left_out: tuple[str, ...] = ()
         if not asked.no_output:
-            files = outputs.write(scored, Path(asked.output).expanduser())
+            output = Path(asked.output).expanduser()
+            files, left_out = outputs.write(scored, output, with_report=not asked.no_report)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(_printable(f"error: {error}", sys.stderr), file=sys.stderr)
         return 2
-    print(lines, end="")
     if files:
-        print("\n".join(["", "Written:", *(f"  {file}" for file in files)]))
+        written = ["", "Written:", *(f"  {line}" for line in (*files, *left_out))]
+        lines += "\n".join(written) + "\n"
+    print(_printable(lines, sys.stdout), end="")
     return 0
+
+
+def _printable(text: str, stream: TextIO) -> str:
+    """Escapes what the stream cannot print, and what a terminal would take for a command."""
+    shown = "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )
+    encoding = stream.encoding or "utf-8"
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,9 +153,27 @@ def _parser() -> argparse.ArgumentParser:
         choices=[axis.value for axis in TimeAxis],
         help="submission time, or global steps",
     )
+    sure = parser.add_argument_group("uncertainty")
+    _flag(
+        sure,
+        "--bootstrap",
+        type=int,
+        default=DEFAULT_RESAMPLES,
+        metavar="N",
+        help=f"resamples of the studies (default {DEFAULT_RESAMPLES}; 0: no intervals)",
+    )
+    _flag(
+        sure,
+        "--bootstrap_seed",
+        type=int,
+        default=DEFAULT_SEED,
+        metavar="SEED",
+        help=f"seed of the resamples (default {DEFAULT_SEED})",
+    )
     results = parser.add_argument_group("results")
     _flag(results, "--output", default=DEFAULT_OUTPUT, metavar="DIR", help="where to write them")
     _flag(results, "--no_output", action="store_true", help="write no files")
+    _flag(results, "--no_report", action="store_true", help="write the tables only")
     _flag(results, "--trials", action="store_true", help="print one line for every trial")
     return parser
 

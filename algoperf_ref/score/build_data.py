@@ -25,11 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from algoperf_ref.errors import UserError
-from algoperf_ref.score.computing import ScoreReport, score_logs
+from algoperf_ref.score.computing import score_logs
 from algoperf_ref.score.logs import find_trials
 from algoperf_ref.score.options import Options, TimeAxis
 from algoperf_ref.score.outputs import write_file
 from algoperf_ref.score.published import SCHEMA
+from algoperf_ref.score.result import ScoreReport
 from algoperf_ref.score.rows import read_rows
 from algoperf_ref.score.sources import Reader, open_source
 from algoperf_ref.score.trials import PREEMPTION_COUNT, PUBLISHED_SECONDS, SECONDS, STEP

@@ -17,12 +17,14 @@ from spec.heldout import base_of
 from spec.leaderboard import Plan
 from spec.rulesets import HeldOut, Ruleset, Tuning
 from spec.tiers import Tier
+from spec.uncertainty import DEFAULT_RESAMPLES, DEFAULT_SEED
 
 DEFAULT_RULES = "v0.6"
 DEFAULT_TUNING = Tuning.EXTERNAL
 PUBLISHED = "published"
 NONE = "none"
 QUALIFICATION = "qualification"
+MAX_RESAMPLES = 1_000_000
 
 _E = TypeVar("_E", bound=enum.StrEnum)
 
@@ -64,6 +66,8 @@ class Options:
       time_axis: see :class:`TimeAxis`.
       timestamped: see :class:`Timestamped`.
       both_targets: paper2023: the conditions look at validation and test target together.
+      bootstrap: how often the studies are resampled for the intervals; 0 for none.
+      bootstrap_seed: of the draws.
     """
 
     rules: str | None = None
@@ -82,6 +86,8 @@ class Options:
     time_axis: TimeAxis | str = TimeAxis.TIME
     timestamped: Timestamped | str = Timestamped.MERGE
     both_targets: bool = False
+    bootstrap: int = DEFAULT_RESAMPLES
+    bootstrap_seed: int = DEFAULT_SEED
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,10 @@ def resolve(options: Options) -> Settings:
     planned = ruleset.num_studies[tuning] if options.num_studies is None else options.num_studies
     if planned < 1:
         raise UserError(f"--num_studies must be at least 1, not {planned}")
+    if not 0 <= options.bootstrap <= MAX_RESAMPLES:
+        raise UserError(f"--bootstrap is 0 to {MAX_RESAMPLES}, not {options.bootstrap}")
+    if options.bootstrap_seed < 0:
+        raise UserError(f"--bootstrap_seed must not be negative, as {options.bootstrap_seed} is")
     scored = _workloads(options.workloads, ruleset, tier)
     plan = Plan(
         ruleset=ruleset,

@@ -7,50 +7,75 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from algoperf_ref._version import __version__
 from algoperf_ref.errors import UserError
-from algoperf_ref.score.computing import ScoreReport
-from algoperf_ref.score.trials import TrialResult
-from spec.profiles import NUM_GRID_POINTS, grid_score, profile, score
-from spec.rulesets import Split
+from algoperf_ref.score import tables
+from algoperf_ref.score.result import ScoreReport
+from algoperf_ref.score.tables import Row
+from spec.leaderboard import Leaderboard
+from spec.profiles import grid_score, score
+from spec.uncertainty import LEVEL
 
 SCHEMA = "algoperf-ref/scores/1"
-Row = Sequence[object]
 
 
-def write(report: ScoreReport, directory: Path) -> tuple[Path, ...]:
-    """Writes all tables; existing files of the same names are replaced.
+def write(
+    report: ScoreReport, directory: Path, *, with_report: bool = True
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Writes all tables, and the report and its pictures; existing files are replaced.
 
     Args:
       report: what to write.
       directory: is made if it does not exist.
+      with_report: False leaves out ``report.html`` and the pictures of the profile.
 
     Returns:
-      The files.
+      The files, and a sentence for each that could not be made here.
 
     Raises:
       UserError: the directory cannot be written to.
     """
-    tables: dict[str, Callable[[ScoreReport], Iterable[Row]]] = {
-        "scores.csv": score_rows,
-        "time_to_target.csv": time_rows,
-        "trials.csv": trial_rows,
-        "performance_profile.csv": profile_rows,
-        "speedup.csv": speedup_rows,
+    rows: dict[str, Callable[[ScoreReport], Iterable[Row]]] = {
+        "scores.csv": tables.score_rows,
+        "time_to_target.csv": tables.time_rows,
+        "trials.csv": tables.trial_rows,
+        "performance_profile.csv": tables.profile_rows,
+        "speedup.csv": tables.speedup_rows,
+        "leave_one_out.csv": tables.leave_one_out_rows,
     }
-    content = {name: _csv_text(rows(report)) for name, rows in tables.items()}
-    content["scores.json"] = json.dumps(as_json(report), indent=1, allow_nan=False) + "\n"
+    content = {name: _encoded(_csv_text(table(report))) for name, table in rows.items()}
+    content["scores.json"] = _encoded(json.dumps(as_json(report), indent=1, allow_nan=False) + "\n")
+    missing: tuple[str, ...] = ()
+    if with_report:
+        pictures, missing = _pictures(report)
+        content |= pictures
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in content.items():
-            write_file(directory / name, text.encode())
+        for name, data in content.items():
+            write_file(directory / name, data)
     except OSError as error:
         raise UserError(f"--output: {directory} cannot be written ({error.strerror})") from error
-    return tuple(directory / name for name in content)
+    return tuple(directory / name for name in content), missing
+
+
+def _pictures(report: ScoreReport) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    # Imported here: who wants tables only does not wait for the drawing.
+    from algoperf_ref.score import page, png
+
+    content = {
+        "performance_profile.svg": page.profile_picture(report),
+        "report.html": page.render(report),
+    }
+    name = "performance_profile.png"
+    try:
+        content[name] = png.profile_picture(report)
+    except png.NoMatplotlib as error:
+        return content, (f"{name} is left out: {error}",)
+    return content, ()
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -61,100 +86,6 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def score_rows(report: ScoreReport) -> Iterable[Row]:
-    """Rows of ``scores.csv``."""
-    yield ["rank", "submission", "score", "grid_score", "targets_reached", "credited", "workloads"]
-    board = report.leaderboard
-    ranks = board.ranks
-    for name, value in board.scores.items():
-        own = [board.ratios[name][workload] for workload in report.scored_workloads]
-        reached = sum(_reached(report, name, workload) for workload in report.scored_workloads)
-        credited = sum(math.isfinite(ratio) for ratio in own)
-        grid = grid_score(own, report.settings.ruleset.r_max)
-        yield [ranks[name], name, value, grid, reached, credited, len(own)]
-
-
-def time_rows(report: ScoreReport) -> Iterable[Row]:
-    """Rows of ``time_to_target.csv``."""
-    numbers = sorted(
-        {
-            *range(report.num_studies),
-            *(study for own in report.study_times.values() for s in own.values() for study in s),
-        }
-    )
-    yield [
-        *("submission", "workload", "role", "unit", "median", "credited", "ratio"),
-        *("conditions_missed", *(f"study_{number}" for number in numbers)),
-    ]
-    board = report.leaderboard
-    for name in board.scores:
-        own = report.study_times[name]
-        for workload in _ordered(report, own):
-            scored = workload in report.scored_workloads
-            yield [
-                *(name, workload, role(report, workload), report.unit),
-                board.times[name].get(workload, math.inf),
-                board.credited[name][workload] if scored else None,
-                board.ratios[name][workload] if scored else None,
-                " ".join(board.unmet[name].get(workload, ())),
-                *(own.get(workload, {}).get(number) for number in numbers),
-            ]
-
-
-def trial_rows(report: ScoreReport) -> Iterable[Row]:
-    """Rows of ``trials.csv``."""
-    yield [
-        *("submission", "workload", "framework", "study", "trial", "hit", "hit_seconds"),
-        *("hit_step", "test_hit_seconds", "test_hit_step", "best_value", "median_step_seconds"),
-        *("evaluations", "evaluations_past_budget", "last_seconds", "last_step", "file"),
-        "warnings",
-    ]
-    for trial in report.trials:
-        place = trial.location
-        yield [
-            *(place.submission, place.workload, place.framework, place.study, place.trial),
-            "yes" if Split.VALIDATION in trial.hits else "no",
-            *_hit(trial, Split.VALIDATION),
-            *_hit(trial, Split.TEST),
-            *(trial.best_value, trial.median_step_seconds, trial.num_evaluations),
-            *(trial.num_past_budget, trial.last_seconds, _whole(trial.last_step)),
-            *(place.csv_shown, "; ".join(finding.text for finding in trial.findings)),
-        ]
-
-
-def profile_rows(report: ScoreReport) -> Iterable[Row]:
-    """Rows of ``performance_profile.csv``: its steps, or the points of the published grid."""
-    yield ["submission", "tau", "fraction"]
-    board = report.leaderboard
-    r_max = report.settings.ruleset.r_max
-    for name in board.scores:
-        points = board.steps(name)
-        if report.settings.plan.as_published:
-            width = (r_max - 1) / (NUM_GRID_POINTS - 1)
-            taus = [1 + width * index for index in range(NUM_GRID_POINTS - 1)] + [r_max]
-            own = [board.ratios[name][workload] for workload in report.scored_workloads]
-            points = list(zip(taus, profile(own, taus), strict=True))
-        for tau, share in points:
-            yield [name, tau, share]
-
-
-def speedup_rows(report: ScoreReport) -> Iterable[Row]:
-    """Rows of ``speedup.csv``."""
-    yield [
-        *("submission", "reference", "speedup", "replaced", "replaced_reference", "inverse"),
-        *("inverse_v05_budgets", "percent_v05_budgets"),
-    ]
-    speedups = report.speedups
-    for name in report.scores:
-        value = speedups.values[name]
-        old = None if speedups.old_style is None else speedups.old_style[name]
-        yield [
-            *(name, speedups.reference, value.factor, value.num_replaced),
-            *(value.num_replaced_reference, value.inverse, old),
-            None if old is None else 100 * (1 - old),
-        ]
 
 
 def as_json(report: ScoreReport) -> dict[str, Any]:
@@ -185,21 +116,46 @@ def as_json(report: ScoreReport) -> dict[str, Any]:
             }
             for finding in report.findings
         ],
+        "uncertainty": None,
         "submissions": {name: _submission(report, name, ranks[name]) for name in board.scores},
+        "leave_one_out": {
+            one.removed: {
+                "submissions": _ranked(one.board),
+                "swaps": [list(swap) for swap in one.swaps],
+            }
+            for one in report.without_one
+        },
         "against": None,
     }
+    if report.bootstrap is not None:
+        drawn = report.bootstrap
+        chances = drawn.rank_probabilities()
+        content["uncertainty"] = {
+            "resamples": drawn.num_resamples,
+            "seed": drawn.seed,
+            "level": LEVEL,
+            "submissions": {
+                name: {
+                    "interval": list(drawn.interval(name)),
+                    "rank_probabilities": list(chances[name]),
+                }
+                for name in board.scores
+            },
+        }
     if report.against is not None:
         before = report.against.before
         content["against"] = {
             "name": report.against.published.name,
             "origin": report.against.published.origin,
             "own": list(report.against.own),
-            "before": {
-                name: {"rank": before.ranks[name], "score": value}
-                for name, value in before.scores.items()
-            },
+            "before": _ranked(before),
         }
     return content
+
+
+def _ranked(board: Leaderboard) -> dict[str, dict[str, float]]:
+    ranks = board.ranks
+    return {n: {"rank": ranks[n], "score": value} for n, value in board.scores.items()}
 
 
 def _submission(report: ScoreReport, name: str, rank: int) -> dict[str, Any]:
@@ -216,7 +172,7 @@ def _submission(report: ScoreReport, name: str, rank: int) -> dict[str, Any]:
         "speedup_replaced": value.num_replaced,
         "workloads": {
             workload: {
-                "role": role(report, workload),
+                "role": tables.role(report, workload),
                 "median": _json_number(board.times[name].get(workload, math.inf)),
                 "credited": _json_number(board.credited[name].get(workload, math.inf)),
                 "ratio": _json_number(board.ratios[name].get(workload, math.inf)),
@@ -226,39 +182,18 @@ def _submission(report: ScoreReport, name: str, rank: int) -> dict[str, Any]:
                     for study, time in report.study_times[name].get(workload, {}).items()
                 },
             }
-            for workload in _ordered(report, report.study_times[name])
+            for workload in tables.ordered(report, report.study_times[name])
         },
     }
 
 
-def role(report: ScoreReport, workload: str) -> str:
-    """``base``, ``held_out`` or ``extra``: timed, but not part of the score."""
-    if workload in report.scored_workloads:
-        return "base"
-    return "held_out" if workload in report.settings.plan.held_out else "extra"
-
-
-def _ordered(report: ScoreReport, own: Iterable[str]) -> list[str]:
-    """Scored, held-out and then other workloads."""
-    first = [*report.scored_workloads, *report.settings.plan.held_out]
-    return [*first, *sorted(set(own) - set(first))]
-
-
-def _reached(report: ScoreReport, name: str, workload: str) -> bool:
-    return math.isfinite(report.times[name].get(workload, math.inf))
-
-
-def _hit(trial: TrialResult, split: Split) -> tuple[object, object]:
-    hit = trial.hits.get(split)
-    return (None, None) if hit is None else (hit.seconds, _whole(hit.step))
-
-
-def _whole(step: float | None) -> int | None:
-    return int(step) if step is not None and math.isfinite(step) else None
-
-
 def _json_number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _encoded(text: str) -> bytes:
+    # Names of files need not be Unicode; what cannot be written is shown as an escape.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _csv_text(rows: Iterable[Row]) -> str:

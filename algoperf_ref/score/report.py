@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from algoperf_ref.score.computing import ScoreReport
+from algoperf_ref.score.result import ScoreReport
 from algoperf_ref.score.trials import TrialResult
 from spec.rulesets import Split
+from spec.uncertainty import LEVEL
 
 FEW = 20
 """Up to so many trials, and so many times to target, are listed unasked."""
@@ -24,6 +25,8 @@ def text(report: ScoreReport, *, list_trials: bool = False) -> str:
       Ranked scores, times to target, assumptions and warnings.
     """
     parts = [_scores(report)]
+    if sure := _sureness(report):
+        parts.append("\n".join(["How sure:", *[f"  {line}" for line in sure]]))
     if list_trials or sum(map(len, report.times.values())) <= FEW:
         parts.append(_times(report))
     if list_trials or 0 < len(report.trials) <= FEW:
@@ -35,7 +38,11 @@ def text(report: ScoreReport, *, list_trials: bool = False) -> str:
 
 
 def _scores(report: ScoreReport) -> str:
-    header = ["rank", "submission", "score", "targets reached"]
+    drawn = report.bootstrap
+    chances = {} if drawn is None else drawn.rank_probabilities()
+    header = ["rank", "submission", "score"]
+    header += [] if drawn is None else [f"{percent(LEVEL)} interval", "chance of rank"]
+    header += ["targets reached"]
     board, ranks, against = report.leaderboard, report.leaderboard.ranks, report.against
     several = len(board.scores) > 1
     held_out = bool(report.settings.plan.held_out)
@@ -47,7 +54,11 @@ def _scores(report: ScoreReport) -> str:
         number = len(report.scored_workloads)
         own = report.times[name]
         reached = sum(math.isfinite(own.get(w, math.inf)) for w in report.scored_workloads)
-        row = [str(ranks[name]), name, f"{score:.4f}", f"{reached} of {number}"]
+        row = [str(ranks[name]), name, f"{score:.4f}"]
+        if drawn is not None:
+            row.append("{:.4f} to {:.4f}".format(*drawn.interval(name)))
+            row.append(percent(chances[name][ranks[name] - 1]))
+        row.append(f"{reached} of {number}")
         if held_out:
             credited = sum(math.isfinite(ratio) for ratio in board.ratios[name].values())
             row.append(f"{credited} of {number}")
@@ -60,6 +71,48 @@ def _scores(report: ScoreReport) -> str:
             row.append(f"{before.scores[name]:.4f}" if known else "-")
         rows.append(row)
     return _table(header, rows, left={1})
+
+
+def _sureness(report: ScoreReport) -> list[str]:
+    drawn = report.bootstrap
+    lines = []
+    if drawn is not None:
+        lines.append(
+            f"intervals and chances are of {drawn.num_resamples} resamples of the studies, "
+            f"seed {drawn.seed}"
+        )
+        for name, shares in drawn.rank_probabilities().items():
+            ranks = [f"{rank} ({percent(p)})" for rank, p in enumerate(shares, 1) if p]
+            if len(ranks) > 1:
+                lines.append(f"{name}: rank {', '.join(ranks)}")
+    if report.without_one:
+        lines += swap_sentences(report)
+    return lines
+
+
+def swap_sentences(report: ScoreReport) -> list[str]:
+    """Says which submissions would change places if another one had not taken part."""
+    swaps: dict[tuple[str, str], list[str]] = {}
+    for one in report.without_one:
+        for swap in one.swaps:
+            swaps.setdefault(swap, []).append(one.removed)
+    if not swaps:
+        return ["leaving out any one submission keeps the order of the others"]
+    ranks = report.leaderboard.ranks
+    lines = []
+    for (ahead, behind), removed in sorted(swaps.items(), key=lambda item: ranks[item[0][1]]):
+        places = f"rank {ranks[ahead]}, {ahead}, would be ahead of rank {ranks[behind]}, {behind}"
+        lines.append(f"without {' or '.join(removed)}: {places}")
+    return lines
+
+
+def percent(share: float) -> str:
+    """A share as a percentage; one that is not quite all or nothing does not look like it."""
+    if 0 < share < 0.005:
+        return "< 1 %"
+    if 0.995 <= share < 1:
+        return "> 99 %"
+    return f"{100 * share:.0f} %"
 
 
 def _speedup(report: ScoreReport, name: str) -> str:

@@ -114,7 +114,11 @@ class BaseWorkload(abc.ABC):
     def _numpy_batches(
         self, data_seed: int, split: str, data_dir: Path, global_batch_size: int, start_step: int
     ) -> Iterator[Any]:
-        """Yields numpy batches: without end for ``train``, else every example exactly once."""
+        """Yields this process's parts of numpy batches, as many on every process of the run.
+
+        Without end for ``train``, else every example exactly once over all processes. The global
+        batches do not depend on the number of devices or processes.
+        """
 
     @abc.abstractmethod
     def check_data(self, data_dir: Path) -> None:

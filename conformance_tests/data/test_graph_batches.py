@@ -21,12 +21,12 @@ from algoperf_ref.data.graphs import (
 )
 from algoperf_ref.errors import UserError
 from algoperf_ref.workloads.ogbg.data import (
-    eval_train_order,
     evaluation_batches,
     num_evaluation_batches,
     training_batches,
 )
 from conformance_tests.support import molecules
+from spec.data_order import eval_train_order
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "pipeline"
 _FACTS = json.loads((_GOLDEN / "ogbg.json").read_text())
@@ -90,6 +90,7 @@ def test_an_oversize_graph_is_an_error_after_the_graphs_before_it(
         next(batches)
 
 
+@pytest.mark.clause("DATA-3", "DATA-4")
 def test_two_shards_equal_the_official_ones_and_the_left_over_shard_is_kept(
     golden_graphs: PackedGraphs,
 ) -> None:
@@ -109,6 +110,7 @@ def test_two_shards_equal_the_official_ones_and_the_left_over_shard_is_kept(
     assert num_evaluation_batches(golden_graphs, global_batch_size=8, num_shards=2) == 3
 
 
+@pytest.mark.clause("DATA-5")
 def test_a_single_shard_is_the_part_that_the_official_layout_stacks(
     golden_graphs: PackedGraphs,
 ) -> None:
@@ -166,6 +168,7 @@ def test_labels_that_are_not_binary_are_kept_as_numbers() -> None:
     assert batch["weights"][0].tolist() == [1.0, 0.0, 1.0]
 
 
+@pytest.mark.clause("DATA-3")
 @pytest.mark.parametrize("num_shards", [1, 2, 3, 7])
 def test_an_evaluation_covers_every_graph_once_on_any_number_of_shards(num_shards: int) -> None:
     graphs = molecules.packed(40)
@@ -189,6 +192,7 @@ def test_an_evaluation_covers_every_graph_once_on_any_number_of_shards(num_shard
     assert len({batch["inputs"].nodes.shape for batch in batches}) == 1
 
 
+@pytest.mark.clause("DATA-3")
 def test_an_evaluation_is_the_same_each_time() -> None:
     graphs = molecules.packed(30)
     first, second = (
@@ -200,6 +204,7 @@ def test_an_evaluation_is_the_same_each_time() -> None:
         np.testing.assert_array_equal(one["targets"], other["targets"])
 
 
+@pytest.mark.clause("DATA-6")
 def test_eval_train_is_a_fixed_subset_in_a_fixed_order() -> None:
     order = eval_train_order(1000, 10)
     # Stored: the same subset in every trial and with every version of numpy.

@@ -189,6 +189,7 @@ def test_asking_for_the_other_tier_says_which_one_is_there(tiny: Path) -> None:
         load_split(tiny, "full", "train")
 
 
+@pytest.mark.clause("DATA-7")
 def test_another_number_of_graphs_than_specified_is_an_error(tiny: Path) -> None:
     assert len(load_split(tiny, "mini", "train", expected_examples=12)) == 12
     with pytest.raises(MissingDataError, match=r"12 train graphs, but the mini tier has 12000"):
@@ -419,7 +420,7 @@ def test_a_full_preparation_without_input_says_where_to_put_it(tmp_path: Path) -
 def test_a_tiny_data_set_verifies(tiny: Path) -> None:
     assert verify.verify(tiny, "mini", expected=SIZES) == []
     (row,) = verify.listing(tiny)
-    assert (row.tier, row.state, row.graphs) == ("mini", "prepared", SIZES)
+    assert (row.tier, row.state, row.examples) == ("mini", "prepared", SIZES)
     assert row.bytes > 1000
 
 

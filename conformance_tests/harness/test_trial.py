@@ -10,8 +10,9 @@ import pytest
 
 from algoperf_ref.errors import UserError
 from algoperf_ref.frameworks import numpy_random
+from algoperf_ref.harness.failures import SubmissionFailed
+from algoperf_ref.harness.files import NoFiles
 from algoperf_ref.harness.results import Status
-from algoperf_ref.harness.trial_parts import SubmissionFailed
 from conformance_tests.support.fakes import (
     METRIC,
     FakeTime,
@@ -149,7 +150,7 @@ def test_every_second_goes_to_the_account_of_what_was_done() -> None:
             arguments["model_state"],
         )
 
-    class Recorder:
+    class Recorder(NoFiles):
         wants_checkpoints = True
 
         def evaluation(self, metrics: Any, global_step: int) -> None:

@@ -19,6 +19,7 @@ from algoperf_ref.errors import UserError
 from algoperf_ref.records import checkpoints
 from algoperf_ref.records.checkpoints import CheckpointError
 from algoperf_ref.records.codec import CodecError
+from algoperf_ref.records.files import CannotWrite
 
 STATE = {
     "model_params": {"w": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.zeros(0)},
@@ -126,7 +127,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np.lib.format, "write_array", no_space)
-    with pytest.raises(CheckpointError, match=r"checkpoint_2: No space left .* still there"):
+    with pytest.raises(CannotWrite, match=r"checkpoint_2: No space left .* still there"):
         checkpoints.save(tmp_path, 2, {"w": np.zeros(3)})
     assert names(tmp_path) == ["checkpoint_1"]
 

@@ -54,7 +54,8 @@ def test_all_files_are_written_and_named(
 ) -> None:
     names = {
         *("scores.csv", "scores.json", "time_to_target.csv", "trials.csv"),
-        *("performance_profile.csv", "speedup.csv"),
+        *("performance_profile.csv", "speedup.csv", "leave_one_out.csv"),
+        *("performance_profile.svg", "performance_profile.png", "report.html"),
     }
     assert names <= {path.name for path in written.iterdir()}
     assert not [path.name for path in written.iterdir() if path.name.startswith(".")]
@@ -144,7 +145,11 @@ def test_the_json_has_the_documented_keys_and_only_numbers(written: Path) -> Non
     documented = set(re.findall(r"`(\w+)`", documentation))
     assert content["schema"] == outputs.SCHEMA
     submission = content["submissions"]["baseline"]
-    for part in (content, submission, submission["workloads"]["ogbg"], content["warnings"][0]):
+    sure, without = content["uncertainty"], content["leave_one_out"]["baseline"]
+    for part in (
+        *(content, submission, submission["workloads"]["ogbg"], content["warnings"][0]),
+        *(sure, sure["submissions"]["adamg"], without, without["submissions"]["adamg"]),
+    ):
         assert set(part) <= documented
     assert submission["score"] == leaderboard().scores["baseline"]
     assert submission["workloads"]["ogbg"]["median"] == leaderboard().times["baseline"]["ogbg"]
@@ -156,7 +161,8 @@ def test_columns_of_all_tables_are_documented(written: Path) -> None:
     for path in written.glob("*.csv"):
         assert f"`{path.name}`" in text
         for column in path.read_text().splitlines()[0].split(","):
-            assert column.startswith("study_") or f"`{column}`" in text
+            numbered = column.startswith(("study_", "probability_rank_"))
+            assert numbered or f"`{column}`" in text
 
 
 # Flags.
@@ -367,6 +373,9 @@ def test_published_times_may_come_from_a_file_of_the_schema(tmp_path: Path) -> N
     [
         (["--rules", "v0.7"], "invalid choice: 'v0.7'"),
         (["--num_studies", "0"], "--num_studies must be at least 1"),
+        (["--bootstrap", "-1"], "--bootstrap is 0 to 1000000, not -1"),
+        (["--bootstrap", "many"], "invalid int value: 'many'"),
+        (["--bootstrap-seed=-1"], "--bootstrap_seed must not be negative, as -1 is"),
         (["--workloads", "mnist"], "--workloads: there is no 'mnist'"),
         (["--workloads", ","], "--workloads names no workload"),
         (["--workloads", "qualification", "--rules", "paper2023"], "has no qualification set"),

@@ -82,3 +82,31 @@ def test_a_split_without_examples_has_no_batch() -> None:
     assert data_order.num_evaluation_batches(0, 4) == 0
     with pytest.raises(data_order.NoSuchBatch, match="batch 0 of 0 does not exist"):
         evaluation_batch(0, 0, 4)
+
+
+@pytest.mark.clause("DATA-3", "DATA-5")
+@pytest.mark.parametrize("number", [-1, 3, 4])
+def test_a_batch_or_a_device_beyond_the_last_does_not_exist(number: int) -> None:
+    with pytest.raises(data_order.NoSuchBatch, match=f"batch {number} of 3 does not exist"):
+        evaluation_batch(number, 10, 4)
+    with pytest.raises(data_order.NoSuchShard, match=f"shard {number} of 3 does not exist"):
+        shard_of(6, number, 3)
+
+
+@pytest.mark.clause("DATA-1", "DATA-2")
+def test_a_stream_has_an_example_and_a_seed_that_is_not_negative() -> None:
+    data_order.check_stream(1)
+    data_order.check_stream(1, 0)
+    with pytest.raises(data_order.EmptySplit):
+        data_order.check_stream(0)
+    with pytest.raises(data_order.NegativeDataSeed):
+        data_order.check_stream(1, -1)
+
+
+@pytest.mark.clause("DATA-1", "DATA-2")
+def test_the_number_before_the_first_one_is_no_position_and_no_epoch() -> None:
+    assert epoch_and_position(0, 10) == (0, 0)
+    with pytest.raises(data_order.NegativePosition):
+        epoch_and_position(-1, 10)
+    with pytest.raises(data_order.NegativePosition):
+        epoch_order(10, 7, -1)

@@ -93,3 +93,17 @@ def test_an_unknown_workload_is_an_error() -> None:
     for function in (dropout.rates, dropout.default_rate, dropout.default_rates):
         with pytest.raises(DropoutError, match="no dropout defaults for workload 'mnist'"):
             function("mnist")
+
+
+@pytest.mark.clause("DROP-6")
+@pytest.mark.parametrize(
+    ("name", "follow"),
+    [
+        ("librispeech_conformer", {DropoutKind.INPUT}),
+        ("librispeech_deepspeech", {DropoutKind.INPUT}),
+        ("wmt", {DropoutKind.ATTENTION}),
+    ],
+)
+def test_what_follows_the_auxiliary_rate(name: str, follow: set[DropoutKind]) -> None:
+    rates = dropout.rates(name, 0.25, aux_dropout_rate=0.5, version="v0.5")
+    assert {kind for kind, rate in rates.items() if rate == 0.5} == follow

@@ -99,6 +99,7 @@ def test_a_failed_evaluation_is_not_retried_at_the_next_step_but_a_period_later(
 def test_after_a_resume_the_period_starts_anew_under_the_new_clock() -> None:
     stored = Progress().after_step().after_evaluation(_metrics(1.0, 1.0), GOAL, now=7000.0)
     assert stored.resumed_at(3.0).seconds_since_last_evaluation(5.0) == 2.0
+    assert stored.resumed_at(3.0, 0.5).seconds_since_last_evaluation(5.0) == 2.5
     assert Progress().resumed_at(3.0).seconds_since_last_evaluation(5.0) is None
 
 
@@ -124,6 +125,12 @@ def test_the_budget_is_looked_at_at_evaluations_or_else_at_every_step(
     due: bool, skipped: bool, check: bool
 ) -> None:
     assert time_check_is_due(evaluation_due=due, evaluations_skipped=skipped) is check
+
+
+@pytest.mark.clause("EVAL-4")
+@pytest.mark.parametrize("due", [False, True])
+def test_a_run_is_taken_to_evaluate_unless_it_is_said_that_it_does_not(due: bool) -> None:
+    assert time_check_is_due(evaluation_due=due) is due
 
 
 # Targets.
@@ -332,3 +339,9 @@ def test_of_several_reasons_the_documented_first_one_is_named() -> None:
         EndReason.TRAINING_COMPLETE,
     ]
     assert end_reason(everything, 5) is None
+
+
+@pytest.mark.clause("EVAL-8")
+def test_more_failed_evaluations_than_are_allowed_end_a_run_too() -> None:
+    progress = Progress(failed_evaluations_in_row=MAX_FAILED_EVALUATIONS_IN_ROW + 1)
+    assert end_reason(progress) is EndReason.EVALUATION_FAILED

@@ -29,6 +29,7 @@ def column(*values: float) -> Column:
         ([3, 2], [0, 0], [True, True]),  # one attempt is never thinned out
         ([1, NAN, 1], [0, 0, 1], [False, True, True]),
         ([1, 2, 2], [NAN, NAN, 1], [True, False, True]),
+        ([2, 1], [NAN, 0], [True, True]),  # both are of the first attempt
         ([], [], []),
     ],
 )

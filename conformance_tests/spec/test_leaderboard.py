@@ -91,3 +91,9 @@ def test_conditions_may_look_at_other_times() -> None:
 def test_more_studies_than_planned_are_an_error() -> None:
     with pytest.raises(ScoringError, match="2 studies where 1 are planned"):
         leaderboard({"a": {"ogbg": [1.0, 2.0]}}, V06)
+
+
+@pytest.mark.clause("SCORE-20")
+def test_equal_leaderboards_have_the_same_hash() -> None:
+    once, again = (leaderboard(times(a=(10, 5)), V06) for _ in range(2))
+    assert len({once, again}) == 1

@@ -78,6 +78,8 @@ def test_numbers_can_be_read_back() -> None:
     for name in ("trial_", "trial_x", "trial_01", "trial_1.csv", "study_1", "trial_-1"):
         with pytest.raises(RecordNameError, match="is not of the form trial_<number>"):
             records.parse_numbered(name, "trial")
+    with pytest.raises(RecordNameError, match="is not of the form study_<number>"):
+        records.parse_numbered("trial_1", "study")
 
 
 @pytest.mark.clause("REC-2", "REC-7")

@@ -101,3 +101,10 @@ def test_rulesets_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         V0_6.num_trials[Tuning.SELF] = 2  # type: ignore[index]
     assert len({*rulesets.RULESETS.values()}) == 3
+
+
+@pytest.mark.clause("DROP-5", "DROP-6")
+def test_the_dropout_rate_is_an_argument_of_each_call_since_v0_6() -> None:
+    assert V0_6.dropout_per_call
+    assert not V0_5.dropout_per_call
+    assert not PAPER_2023.dropout_per_call

@@ -73,3 +73,9 @@ def test_impossible_lengths_are_errors(lengths):
 def test_factors_are_parts(factors):
     with pytest.raises(IllegalSchedule, match="between 0 and 1"):
         warmup_linear_decay_constant(5, 1.0, 10, 2, *factors)
+
+
+@pytest.mark.clause("TGT-13")
+def test_the_parts_nothing_and_all_are_legal():
+    assert warmup_linear_decay_constant(5, 1.0, 10, 2, 0.0, 1.0) == 0.625
+    assert warmup_linear_decay_constant(5, 1.0, 10, 2, 1.0, 0.0) == 1.0

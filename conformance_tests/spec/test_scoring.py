@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -102,6 +103,8 @@ def test_a_study_refuses_times_that_cannot_be(bad: float) -> None:
         study_time([1.0, 2.0], [1.0, bad])
     with pytest.raises(ScoringError, match="2 selection times and 1 scored"):
         study_time([1.0, 2.0], [1.0])
+    with pytest.raises(ScoringError, match="1 selection times and 2 scored"):
+        study_time([1.0], [1.0, 2.0])
 
 
 @pytest.mark.clause("SCORE-1")
@@ -136,6 +139,18 @@ def test_in_self_tuning_the_paper_looks_at_the_test_target_only(
     run = {Split.VALIDATION: 30.0, Split.TEST: 10.0}
     assert ruleset_study_time(ruleset, Tuning.SELF, [run]) == expected
     assert ruleset_study_time(ruleset, Tuning.SELF, []) == INF
+
+
+@pytest.mark.clause("SCORE-1")
+def test_each_way_of_tuning_has_its_own_scored_splits() -> None:
+    ruleset = replace(
+        rulesets.V0_6,
+        external_time_splits=(Split.VALIDATION,),
+        self_tuning_time_splits=(Split.TEST,),
+    )
+    run = {Split.VALIDATION: 30.0, Split.TEST: 10.0}
+    assert ruleset_study_time(ruleset, Tuning.EXTERNAL, [run]) == 30.0
+    assert ruleset_study_time(ruleset, Tuning.SELF, [run]) == 10.0
 
 
 @pytest.mark.clause("SCORE-1")
@@ -283,6 +298,7 @@ def test_the_upper_limit_must_be_a_finite_number_above_one(r_max: float) -> None
             function([1.0], r_max)
     with pytest.raises(ScoringError, match="at least 2"):
         grid_score([1.0], num_points=1)
+    assert grid_score([4.0], num_points=2) == 0.5
 
 
 @pytest.mark.clause("SCORE-11")

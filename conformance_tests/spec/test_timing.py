@@ -19,6 +19,7 @@ from spec.timing import (
     InvalidReading,
     may_follow,
     seconds_between,
+    slowest_reading,
 )
 
 
@@ -187,3 +188,19 @@ def test_the_difference_of_two_readings_is_in_whole_nanoseconds() -> None:
     assert seconds_between(0.4, 0.7) == 0.3
     with pytest.raises(InvalidReading):
         seconds_between(0.0, math.nan)
+
+
+@pytest.mark.clause("TIM-1")
+def test_fractions_of_a_second_are_kept_in_every_account_and_in_the_total() -> None:
+    clock = Clock(250_000_000, 500_000_000, 1_000_000, 1_750_000_000)
+    assert (clock.submission_seconds, clock.evaluation_seconds) == (0.25, 0.5)
+    assert (clock.logging_seconds, clock.total_seconds) == (0.001, 0.751)
+    assert clock.last_reading_seconds == 1.75
+
+
+@pytest.mark.clause("TIM-5")
+def test_of_several_processes_the_slowest_counts_and_every_reading_must_be_one() -> None:
+    assert slowest_reading([3.0, 5.5, 1.0]) == 5.5
+    for readings in ([], [1.0, math.nan], [math.inf, 1.0]):
+        with pytest.raises(InvalidReading):
+            slowest_reading(readings)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from spec.halton import odd_primes_below, primes
-from spec.search_space import FeasiblePoints, Range, Scaling
+from spec.search_space import FeasiblePoints, Range, Scaling, SearchSpace
 from spec.tuning import (
     MAX_SEED,
     SearchSpaceError,
@@ -51,7 +51,10 @@ def test_the_prime_limit_grows_when_the_dimensions_use_up_the_primes() -> None:
     below_1000 = odd_primes_below(1000)
     assert primes(len(below_1000) - 1) == tuple(below_1000[:-1])
     below_2000 = odd_primes_below(2000)
-    assert primes(len(below_1000)) == tuple(below_2000[-len(below_1000) - 1 : -1])
+    for num_dims in (len(below_1000), len(below_1000) + 1):
+        assert primes(num_dims) == tuple(below_2000[-num_dims - 1 : -1])
+    # 3001 is a prime: a step a little larger than 1000 would show here.
+    assert primes(len(below_2000)) == tuple(odd_primes_below(3000)[-len(below_2000) - 1 : -1])
 
 
 @pytest.mark.clause("TUNE-2")
@@ -201,6 +204,8 @@ def test_points_handed_out_are_copies() -> None:
     [
         ({"num_trials": 0, "seed": 0}, "number of trials is 0"),
         ({"num_trials": 5, "seed": 0, "study": 3, "num_studies": 3}, "study 3 does not exist"),
+        ({"num_trials": 5, "seed": 0, "study": 4, "num_studies": 3}, "study 4 does not exist"),
+        ({"num_trials": 5, "seed": 0, "study": 1}, "study 1 does not exist; there are 1"),
         ({"num_trials": 5, "seed": 0, "study": -1}, "study -1 does not exist"),
         ({"num_trials": 5, "seed": -1}, "seed is -1"),
         ({"num_trials": 5, "seed": MAX_SEED + 1}, "seed is 4294967296"),
@@ -229,7 +234,9 @@ def test_all_trials_of_a_run_have_different_seeds_and_so_have_neighbouring_runs(
 
 
 @pytest.mark.clause("TUNE-7")
-@pytest.mark.parametrize("arguments", [(-1, 0, 0), (2**32, 0, 0), (0, -1, 0), (0, 0, 2**16)])
+@pytest.mark.parametrize(
+    "arguments", [(-1, 0, 0), (2**32, 0, 0), (0, -1, 0), (0, 0, 2**16), (0, 2**16 + 1, 0)]
+)
 def test_a_seed_or_an_index_out_of_range_is_an_error(arguments: tuple[int, int, int]) -> None:
     with pytest.raises(TuningError, match="lies between"):
         trial_seed(*arguments)
@@ -337,3 +344,24 @@ def test_a_space_out_of_schema_is_an_error_that_names_the_field(
 ) -> None:
     with pytest.raises(SearchSpaceError, match=message):
         validate_search_space(space)
+
+
+@pytest.mark.clause("TUNE-11")
+def test_the_width_of_a_linear_range_is_the_difference_of_its_bounds() -> None:
+    space = {"lr": {"min": 1e200, "max": 2e200, "scaling": "linear"}}
+    assert validate_search_space(space).dimensions == (Range(1e200, 2e200, Scaling.LINEAR),)
+
+
+@pytest.mark.clause("TUNE-10")
+def test_a_space_with_a_name_without_a_dimension_is_neither_written_nor_searched() -> None:
+    space = SearchSpace(("lr", "beta"), (FeasiblePoints((0.1,)),))
+    for use in (SearchSpace.to_json, lambda space: quasi_random_points(space, 1)):
+        with pytest.raises(ValueError, match="shorter"):
+            use(space)
+
+
+@pytest.mark.clause("TUNE-2")
+@pytest.mark.parametrize("space", [LOG_SPACE, LIST_OF_7])
+def test_a_negative_number_of_points_is_an_error_for_lists_too(space: Any) -> None:
+    with pytest.raises(TuningError, match="the number of points is -1"):
+        quasi_random_points(space, -1)

@@ -147,6 +147,7 @@ GOOD_EXTERNAL = ["submission.py", "helpers/shampoo.py", "tuning_search_space.jso
     [
         (GOOD_EXTERNAL, "external", False, []),
         (["submission.py", "a.py", "b/c.py"], "self", False, []),
+        (["submission.py", "utilities.py", "wmt/zero.json"], "self", False, []),
         ([*GOOD_EXTERNAL, "requirements.txt"], "external", True, []),
         (GOOD_EXTERNAL, "external", True, ["requirements.txt is missing"]),
         ([], "self", False, ["submission.py is missing"]),
@@ -167,6 +168,11 @@ def test_files(names: list[str], tuning: str, needs_packages: bool, problems: li
     assert len(found) == len(problems)
     for sentence, start in zip(found, problems, strict=True):
         assert sentence.startswith(start)
+
+
+@pytest.mark.clause("VALID-17")
+def test_a_submission_is_taken_to_need_no_packages_unless_it_is_said() -> None:
+    assert validity.check_files(GOOD_EXTERNAL, "external") == []
 
 
 @pytest.mark.clause("VALID-18")
@@ -225,6 +231,13 @@ def test_entering_again(
         justified=justified,
     )
     assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+@pytest.mark.clause("VALID-20")
+def test_nothing_is_justified_unless_it_is_said() -> None:
+    assert validity.resubmission_problem(
+        same_code=True, same_hyperparameters=False, same_submitter=True
+    )
 
 
 PINNED = {"jax": "0.10.2", "torch": "2.13.0", "ml_dtypes": "0.6.0"}
@@ -306,3 +319,50 @@ def test_an_added_package_has_a_comment_on_its_line_or_above(text: str, lines: l
     found = validity.check_requirements(text, PINNED)
     assert [sentence.split(":")[0] for sentence in found] == [f"line {n}" for n in lines]
     assert all("without a comment" in sentence for sentence in found)
+
+
+@pytest.mark.clause("VALID-21")
+@pytest.mark.parametrize(
+    ("operator", "allowed", "conflicting"),
+    [
+        ("==", ("2.4.6", "2.4.*", "2.*"), ("2.4.5", "2.4.7", "2.5.*")),
+        ("!=", ("2.4.5", "2.4.7", "2.5.*"), ("2.4.6", "2.4.*")),
+        ("===", ("2.4.6",), ("2.4.5", "2.4.7")),
+        ("<", ("2.4.7", "3"), ("2.4.6", "2.4.5", "2.4")),
+        ("<=", ("2.4.6", "2.4.7"), ("2.4.5", "2.3.9")),
+        (">", ("2.4.5", "2.3.9"), ("2.4.6", "2.4.7")),
+        (">=", ("2.4.6", "2.4.5", "2"), ("2.4.7", "2.5")),
+        ("~=", ("2.4.6", "2.4.0", "2.3", "2.4"), ("2.4.7", "2.5", "2.3.0", "1.0")),
+    ],
+)
+def test_each_operator_just_around_the_pin(
+    operator: str, allowed: tuple[str, ...], conflicting: tuple[str, ...]
+) -> None:
+    for wanted in allowed:
+        assert validity.check_requirements(f"numpy{operator}{wanted}", {"numpy": "2.4.6"}) == []
+    for wanted in conflicting:
+        (found,) = validity.check_requirements(f"numpy{operator}{wanted}", {"numpy": "2.4.6"})
+        assert "conflicts with the pinned 2.4.6" in found
+
+
+@pytest.mark.clause("VALID-21")
+def test_a_version_goes_on_with_zeros() -> None:
+    pinned = {"numpy": "2.4"}
+    assert validity.check_requirements("numpy==2.4.0.*", pinned) == []
+    for digit in (1, 9):
+        assert len(validity.check_requirements(f"numpy==2.4.{digit}.*", pinned)) == 1
+
+
+@pytest.mark.clause("VALID-21")
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("num\\\npy==2.4.5\n", 1),
+        ("numpy==2.4.5\\", 1),
+        ("numpy\nnum\\\npy\\\n==2.4.5", 2),
+        ("numpy \\\n>2\n\nnumpy==2.4.5\n", 4),
+    ],
+)
+def test_lines_are_joined_by_backslashes_and_numbered_by_their_start(text: str, line: int) -> None:
+    (found,) = validity.check_requirements(text, {"numpy": "2.4.6"})
+    assert found == f"line {line}: numpy==2.4.5 conflicts with the pinned 2.4.6"

@@ -46,6 +46,8 @@ def test_diverged_settings_rank_last_in_both_directions() -> None:
 def test_the_same_settings_are_needed_and_one_that_trains() -> None:
     with pytest.raises(UnpairedSettings, match="2 settings on the base, 1 on the variant"):
         transfer([0.1, 0.2], [0.1], MIN)
+    with pytest.raises(UnpairedSettings):
+        transfer([0.1], [0.1, 0.2], MIN)
     with pytest.raises(NoBestTrial):
         transfer([math.nan], [0.1], MIN)
 

@@ -6,7 +6,9 @@ the harness does to them is written down in ``events``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -43,6 +45,9 @@ class FakeBackend:
     """Keys of the numpy emulation; synchronising is an event, optionally with a cost."""
 
     name = "pytorch"
+    batches_are_global = False
+    process_index = 0
+    process_count = 1
 
     def __init__(self, num_devices: int = 1) -> None:
         self.num_devices = num_devices
@@ -67,11 +72,23 @@ class FakeBackend:
     def key_to_seed(self, key: Any) -> int:
         return int(key[0])
 
-    def seed_global_generators(self, key: Any) -> None:
+    def agree(self, values: Any) -> Any:
+        return values
+
+    def broadcast(self, value: Any) -> Any:
+        return value
+
+    def announce_failure(self, error: BaseException, status: str) -> None:
+        self.events.append(f"announce {status}")
+
+    def seed_global_generators(self, key: Any, *, is_shared: bool = False) -> None:
         np.random.seed(int(key[0]))
 
     def place_batch(self, batch: Any) -> Any:
         return batch
+
+    def fetch(self, outputs: Any) -> Any:
+        return outputs
 
     def replicate(self, tree: Any) -> Any:
         return tree
@@ -83,8 +100,24 @@ class FakeBackend:
     def free_memory(self) -> None:
         self.events.append("free_memory")
 
+    def peak_memory_bytes(self) -> int | None:
+        return None
+
+    def reset_peak_memory(self) -> None:
+        self.events.append("reset_peak_memory")
+
     def compile_workload(self, workload: Any, params: Any) -> Any:
         return params
+
+    def structure(self, params: Any) -> Any:
+        return [(name, "()") for name in params]
+
+    def first_non_finite(self, params: Any) -> str | None:
+        return next((name for name, value in params.items() if not math.isfinite(value)), None)
+
+    def trace(self, directory: Path) -> Any:
+        self.events.append(f"trace to {directory.name}")
+        return nullcontext()
 
     def export_state(self, params: Any, optimizer_state: Any, model_state: Any) -> dict[str, Any]:
         return {
@@ -168,7 +201,7 @@ class FakeTime:
     kind: str = "fake"
     readings: list[tuple[Event | None, float]] = field(default_factory=list)
 
-    def start(self) -> float:
+    def start(self, global_step: int = 0) -> float:
         self.readings.append((None, self.now))
         return self.now
 

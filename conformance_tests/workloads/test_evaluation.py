@@ -62,7 +62,7 @@ def make(framework: str) -> CountingWorkload:
     return CountingWorkload(spec, Tier.MINI, backend(framework))
 
 
-@pytest.mark.clause("WORK-10")
+@pytest.mark.clause("WORK-10", "DATA-3", "DATA-4", "DATA-6")
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_evaluations_cover_every_example_once_and_repeat_exactly(
     framework: str, splits: dict[str, PackedGraphs]
@@ -120,6 +120,7 @@ def test_an_evaluation_keeps_no_batch_alive(
     assert sum(batch() is not None for batch in batches) <= 1
 
 
+@pytest.mark.clause("DATA-2")
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_the_training_queue_is_endless_resumable_and_on_the_device(
     framework: str, splits: dict[str, PackedGraphs]

@@ -28,6 +28,7 @@ __all__ = [
     "evaluation_target",
     "evaluation_time_remains",
     "timing_accounts",
+    "timing_slowest",
     "tuning_bases",
     "tuning_halton",
     "tuning_map",
@@ -50,6 +51,11 @@ _EVENTS: Mapping[str, timing.Event] = {
 
 
 # Timing.
+
+
+def timing_slowest(*, readings: Sequence[float]) -> Result:
+    """Gives the reading that counts for a run of several processes."""
+    return {"reading": timing.slowest_reading(readings)}
 
 
 def timing_accounts(*, start: Times, events: Sequence[tuple[str, float]]) -> Result:

@@ -19,10 +19,8 @@ from algoperf_ref.data.graphs import (
 )
 from algoperf_ref.data.ogbg.layout import load_packed_split
 from algoperf_ref.data.streams import ShuffledStream, prefetch, shard_stream
-
-# The training examples that `eval_train` looks at are the first ones of this one permutation: the
-# same subset, in the same order, in every trial (Decisions, 20).
-EVAL_TRAIN_SEED = 1_000_003
+from algoperf_ref.workloads.ogbg.division import Division
+from spec import data_order
 
 # Split of the benchmark's evaluation API -> split on disk.
 _STORED_SPLIT = {
@@ -59,20 +57,16 @@ def load_split(
     )
 
 
-def eval_train_order(num_train_examples: int, num_eval_train_examples: int) -> NDArray[np.int64]:
-    """Which training examples `eval_train` evaluates, in order: int64 [num_eval_train_examples]."""
-    return ShuffledStream(num_train_examples, EVAL_TRAIN_SEED).epoch(0)[:num_eval_train_examples]
-
-
 def training_batches(
     packed: PackedGraphs,
     *,
     data_seed: int,
     global_batch_size: int,
-    num_shards: int,
+    num_shards: int = 1,
     shard: int | None = None,
     start_step: int = 0,
     prefetch_batches: int = 2,
+    division: Division | None = None,
 ) -> Iterator[GraphBatch]:
     """Endless shuffled training batches; nothing is dropped at the end of an epoch.
 
@@ -83,10 +77,11 @@ def training_batches(
       packed: the training split.
       data_seed: non-negative integer.
       global_batch_size: graphs of a step over all shards, at most.
-      num_shards: shards of a batch, one per device.
+      num_shards: shards of a batch, filled one after the other (the benchmark's layout).
       shard: None for all shards merged into one graph; k for the k-th shard alone.
       start_step: number of batches to skip, without building them.
       prefetch_batches: batches to prepare ahead in a background thread; 0 for no thread.
+      division: the part of a batch of one shard that this process wants; None: all of it.
 
     Returns:
       Batches as `algoperf_ref.data.graphs.assemble` makes them.
@@ -106,7 +101,7 @@ def training_batches(
     def batches() -> Iterator[GraphBatch]:
         while True:
             group = list(itertools.islice(shards, num_shards))
-            yield assemble(packed, group[wanted], limits)
+            yield _assemble(packed, group[wanted], limits, division)
 
     return prefetch(batches, prefetch_batches)
 
@@ -115,10 +110,11 @@ def evaluation_batches(
     packed: PackedGraphs,
     *,
     global_batch_size: int,
-    num_shards: int,
+    num_shards: int = 1,
     shard: int | None = None,
     order: NDArray[np.integer] | None = None,
     prefetch_batches: int = 0,
+    division: Division | None = None,
 ) -> Iterator[GraphBatch]:
     """Batches that cover every graph exactly once, in the same order each time.
 
@@ -130,8 +126,10 @@ def evaluation_batches(
       global_batch_size: graphs of a batch over all shards, at most.
       num_shards: shards of a batch, one per device.
       shard: None for all shards merged into one graph; k for the k-th shard alone.
-      order: graphs to evaluate, in this order (see `eval_train_order`); None: all, as stored.
+      order: graphs to evaluate, in this order (see `spec.data_order.eval_train_order`); None: all,
+        as stored.
       prefetch_batches: as in `training_batches`.
+      division: as in `training_batches`.
 
     Raises:
       UserError: if a shard would be too small for some graph (at once).
@@ -141,10 +139,11 @@ def evaluation_batches(
     empty = np.zeros(0, np.int64)
 
     def batches() -> Iterator[GraphBatch]:
-        for first in range(0, len(bounds), num_shards):
-            group = [chosen[start:stop] for start, stop in bounds[first : first + num_shards]]
-            group += [empty] * (num_shards - len(group))
-            yield assemble(packed, group[wanted], limits)
+        for batch in range(data_order.num_evaluation_batches(len(bounds), num_shards)):
+            items, weights = data_order.evaluation_batch(batch, len(bounds), num_shards)
+            group = [chosen[slice(*bounds[item])] for item in items]
+            group += [empty] * weights.count(0.0)
+            yield _assemble(packed, group[wanted], limits, division)
 
     return prefetch(batches, prefetch_batches)
 
@@ -158,7 +157,7 @@ def num_evaluation_batches(
 ) -> int:
     """How many batches `evaluation_batches` yields."""
     _, bounds, _ = _evaluation_plan(packed, global_batch_size, num_shards, order)
-    return -(-len(bounds) // num_shards)
+    return data_order.num_evaluation_batches(len(bounds), num_shards)
 
 
 def _evaluation_plan(
@@ -175,9 +174,20 @@ def _evaluation_plan(
     return limits, list(greedy_shards(sizes, limits)), chosen
 
 
+def _assemble(
+    packed: PackedGraphs,
+    shards: list[NDArray[np.integer]],
+    limits: ShardLimits,
+    division: Division | None,
+) -> GraphBatch:
+    if division is None:
+        return assemble(packed, shards, limits)
+    (graphs,) = shards
+    return division.assemble(packed, graphs, limits)
+
+
 def _wanted(shard: int | None, num_shards: int) -> slice:
     if shard is None:
         return slice(None)
-    if not 0 <= shard < num_shards:
-        raise ValueError(f"shard {shard} of {num_shards} does not exist")
-    return slice(shard, shard + 1)
+    slots = data_order.shard_of(num_shards, shard, num_shards)
+    return slice(slots.start, slots.stop)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from algoperf_ref.data.graphs import GraphsTuple
 from algoperf_ref.frameworks import jax_layers
-from algoperf_ref.frameworks.base import Backend
+from algoperf_ref.frameworks.jax_backend import JaxBackend
 from algoperf_ref.frameworks.jax_model import JaxModel
 from algoperf_ref.workloads.ogbg.sizes import EDGE_FEATURES, NODE_FEATURES, GraphNetworkSizes
 from spec.submission import ParameterType
@@ -83,7 +83,7 @@ class GraphNetwork(nn.Module):
         return inputs
 
 
-def build(sizes: GraphNetworkSizes, backend: Backend) -> JaxModel:
+def build(sizes: GraphNetworkSizes, backend: JaxBackend) -> JaxModel:
     """Returns the model of a workload with these sizes."""
     return JaxModel(GraphNetwork(sizes), _smallest_graph, backend)
 

@@ -13,7 +13,9 @@ from algoperf_ref.frameworks.model import Model
 from algoperf_ref.frameworks.twins import load_twin
 from algoperf_ref.workloads.base import BaseWorkload, Path
 from algoperf_ref.workloads.ogbg import data, metrics
+from algoperf_ref.workloads.ogbg.division import Division
 from algoperf_ref.workloads.ogbg.sizes import GraphNetworkSizes
+from spec.data_order import eval_train_order
 from spec.submission import ForwardPassMode
 
 
@@ -102,20 +104,20 @@ class OgbgWorkload(BaseWorkload):
         self, data_seed: int, split: str, data_dir: Path, global_batch_size: int, start_step: int
     ) -> Iterator[Any]:
         packed = self._split(data_dir, split)
-        num_shards = self.backend.num_devices
+        division = Division.of(self.backend)
         if split == "train":
             return data.training_batches(
                 packed,
                 data_seed=data_seed,
                 global_batch_size=global_batch_size,
-                num_shards=num_shards,
+                division=division,
                 start_step=start_step,
             )
         order = None
         if split == "eval_train":
-            order = data.eval_train_order(len(packed), self.num_eval_train_examples)
+            order = eval_train_order(len(packed), self.num_eval_train_examples)
         return data.evaluation_batches(
-            packed, global_batch_size=global_batch_size, num_shards=num_shards, order=order
+            packed, global_batch_size=global_batch_size, division=division, order=order
         )
 
     def check_data(self, data_dir: Path) -> None:

@@ -1,0 +1,1 @@
+"""Several processes and several devices give the numbers of one, and fail together."""
