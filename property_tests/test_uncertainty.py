@@ -198,7 +198,7 @@ def test_a_wider_interval_holds_a_narrower_one(
         assert wide_low <= low + 1e-12
         assert low - 1e-12 <= middle <= high + 1e-12
         assert high - 1e-12 <= wide_high
-        assert 0 <= wide_low
+        assert wide_low >= 0
         assert wide_high <= 1
 
 
