@@ -266,3 +266,20 @@ rule(
     ),
     implementation="spec.workloads.WorkloadSpec",
 )
+
+rule(
+    "DATA-9",
+    """Examples that lie line by line in files are shuffled by file: an epoch reads whole files one
+    after another, in the order that the data seed gives to the epoch's files.""",
+    source=(_ORDER, Source("Workload facts", "criteo1tb, 5")),
+    implementation="spec.data_order.epoch_order",
+)
+
+rule(
+    "DATA-10",
+    """What is random about an example, such as the sampled columns of a scan, is a pure function of
+    the data seed and of the example's number or place in the stream; in an evaluation it is the
+    same each time.""",
+    source=(_ORDER, Source("Workload facts", "fastmri, 5")),
+    implementation="spec.data_order.epoch_order",
+)

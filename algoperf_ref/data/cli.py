@@ -7,13 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from algoperf_ref.data.ogbg.layout import DATASET, TIERS
+from algoperf_ref.data import datasets
 from algoperf_ref.errors import UserError
 
 # Exit statuses: something is wrong with the data; with the request or the environment; Ctrl-C.
 _EXIT_PROBLEMS, _EXIT_USER_ERROR, _EXIT_INTERRUPTED = 1, 2, 130
-
-DATASETS = (DATASET,)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +25,8 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        made.add_argument("dataset", choices=DATASETS, nargs="?" if name == "list" else None)
+        optional = "?" if name == "list" else None
+        made.add_argument("dataset", choices=datasets.NAMES, nargs=optional)
         made.add_argument(
             "--data_dir", "--data-dir", required=True, type=Path, help="directory of all data sets"
         )
@@ -36,16 +35,17 @@ def parser() -> argparse.ArgumentParser:
     prepare = command("prepare", "make a data set ready for training; repeat to resume")
     verify = command("verify", "read a prepared data set again and check it")
     for sub in (prepare, verify):
-        sub.add_argument("--tier", required=True, choices=TIERS)
+        sub.add_argument("--tier", required=True, choices=datasets.TIERS)
     prepare.add_argument(
         "--source", type=Path, help="full tier: folder of the existing preparation or raw download"
     )
-    prepare.add_argument(
-        "--processes", type=int, help="mini tier: worker processes (default: one per core)"
+    prepare.add_argument("--processes", type=int, help="workers (default: one per core)")
+    convert = command(
+        "convert",
+        "convert to a quicker format: criteo1tb to binary columns, ogbg from tfrecord",
     )
-    convert = command("convert", "convert a tfds preparation from tfrecord to array_record")
-    convert.add_argument("--source", type=Path, required=True, help="folder of the preparation")
-    convert.add_argument("--tier", choices=("full",), default="full")
+    convert.add_argument("--source", type=Path, help="ogbg: folder of the tfrecord preparation")
+    convert.add_argument("--tier", choices=datasets.TIERS, default="full")
     command("list", "show what is prepared where")
     return top
 
@@ -75,34 +75,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.command == "list":
+        return _list(options)
     # Imported late, so that --help and wrong arguments answer at once.
-    from algoperf_ref.data.ogbg import prepare, verify
-
+    commands = datasets.commands(options.dataset)
+    source = getattr(options, "source", None)
+    if source is not None and not source.exists():
+        raise UserError(f"--source {source} does not exist")
     if options.command == "prepare":
         if options.processes is not None and options.processes < 1:
             raise UserError(f"--processes must be at least 1, not {options.processes}")
-        if options.source is not None and not options.source.exists():
-            raise UserError(f"--source {options.source} does not exist")
-        prepare.prepare(
-            options.data_dir, options.tier, source=options.source, processes=options.processes
-        )
+        commands.prepare(options.data_dir, options.tier, source=source, processes=options.processes)
     elif options.command == "convert":
-        prepare.convert(options.data_dir, source=options.source)
-    elif options.command == "verify":
-        problems = verify.verify(options.data_dir, options.tier)
+        if not hasattr(commands, "convert"):
+            raise UserError(f"{options.dataset} is read as it is: there is nothing to convert")
+        commands.convert(options.data_dir, tier=options.tier, source=source)
+    else:
+        problems = commands.verify(options.data_dir, options.tier)
         for problem in problems:
             print(f"problem: {problem}")
         if problems:
             return _EXIT_PROBLEMS
         print(f"{options.dataset} {options.tier}: everything is as it should be")
-    else:
-        rows = verify.listing(options.data_dir)
-        if not rows:
-            print(f"nothing is prepared in {options.data_dir}")
-        for row in rows:
-            counts = ", ".join(f"{split} {count:,}" for split, count in row.graphs.items())
-            print(
-                f"{DATASET} {row.tier}: {row.state}; {counts or 'not packed'}; "
-                f"{row.bytes / 1e6:.1f} MB in {row.place}"
-            )
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    names = datasets.NAMES if options.dataset is None else (options.dataset,)
+    rows = [row for name in names for row in datasets.commands(name).listing(options.data_dir)]
+    if not rows:
+        print(f"nothing is prepared in {options.data_dir}")
+    for row in rows:
+        counts = ", ".join(f"{split} {count:,}" for split, count in row.examples.items())
+        print(
+            f"{row.dataset} {row.tier}: {row.state}; {counts or 'not counted yet'}; "
+            f"{row.bytes / 1e6:.1f} MB in {row.place}"
+        )
     return 0

@@ -9,7 +9,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _PARTIAL = ".partial-"
 
@@ -43,7 +43,11 @@ def remove_leftovers(target: Path) -> None:
     """Removes partial siblings of `target` whose process, on this host, runs no more."""
     for leftover in target.parent.glob(f".{target.name}{_PARTIAL}{socket.gethostname()}-*"):
         owner = leftover.name.rsplit(f"{socket.gethostname()}-", 1)[1].split("-")[0]
-        if int(owner) == os.getpid() or not _runs(int(owner)):
+        if int(owner) != os.getpid() and _runs(int(owner)):
+            continue
+        if leftover.is_file():
+            leftover.unlink(missing_ok=True)
+        else:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -55,6 +59,23 @@ def _runs(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Gives a file to write that becomes `path` when the block ends without error.
+
+    A file that stood at `path` is replaced. After an error nothing is left behind; what a killed
+    process left behind is removed by the next call.
+    """
+    remove_leftovers(path)
+    partial = path.with_name(f".{path.name}{_PARTIAL}{socket.gethostname()}-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

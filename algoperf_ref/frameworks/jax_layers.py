@@ -17,10 +17,15 @@ from spec.submission import ParameterType, ShapeTuple
 LAYER_NORM_EPSILON = 1e-6
 """flax's default; the PyTorch twins use it too. Source: Workload facts (ogbg), 2."""
 
+LEAKY_RELU_SLOPE = 0.2
+"""Not the frameworks' default of 0.01. Source: Workload facts (fastmri), 2."""
+
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "gelu": partial(jax.nn.gelu, approximate=True),
     "silu": jax.nn.silu,
+    "leaky_relu": partial(jax.nn.leaky_relu, negative_slope=LEAKY_RELU_SLOPE),
+    "tanh": jnp.tanh,
 }
 
 
@@ -106,7 +111,7 @@ def dropout(key: jax.Array, inputs: jax.Array, rate: Any) -> jax.Array:
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
-    """Returns an activation function; GELU is the tanh approximation.
+    """Returns an activation function; GELU is the tanh approximation, the leaky slope 0.2.
 
     Raises:
       ValueError: unknown name.

@@ -15,14 +15,18 @@ from algoperf_ref.frameworks.model import InitialModel
 
 
 class JaxModel:
-    """A flax module without model state, called as ``module(inputs, training, dropout_rate)``.
+    """A flax module, called as ``module(inputs, training, dropout_rate)``.
+
+    Its model state is the tree of its variables other than parameters, such as ``batch_stats``.
 
     Args:
       module: the flax module; its layers come from ``jax_layers``, so that parameters have types.
       example_inputs: returns the smallest inputs that the module accepts, for its initialisation.
       backend: places the parameters.
-      parameters_stream: which half of the split key the parameters are drawn from, 0 or 1: the
-        half that the official model of the workload uses.
+      parameters_stream: which half of the split key the parameters are drawn from, 0 or 1, or None
+        for the key as it is: what the official model of the workload uses.
+      has_large_parameters: hundreds of millions: drawing them takes longer than compiling.
+      has_model_state: whether the module has variables that are no parameters.
     """
 
     def __init__(
@@ -30,24 +34,29 @@ class JaxModel:
         module: nn.Module,
         example_inputs: Callable[[], Any],
         backend: JaxBackend,
-        parameters_stream: int = 1,
+        parameters_stream: int | None = 1,
+        has_large_parameters: bool = False,
+        has_model_state: bool = False,
     ) -> None:
         self._module = module
+        self.has_model_state = has_model_state
         self._parameters_stream = parameters_stream
         self._example_inputs = example_inputs
         self._backend = backend
         # Optimising code that runs once would take most of the time of a short run's start.
-        options = {"xla_backend_optimization_level": 0}
-        self._initialise = jax.jit(self._boxed_parameters, compiler_options=options)
+        options = None if has_large_parameters else {"xla_backend_optimization_level": 0}
+        self._initialise = jax.jit(self._boxed_variables, compiler_options=options)
 
     def initialise(self, key: Key) -> InitialModel:
         """Returns new parameters on all devices; see the protocol."""
-        parameters_key = jax.random.split(key)[self._parameters_stream]
+        stream = self._parameters_stream
+        parameters_key = key if stream is None else jax.random.split(key)[stream]
         # Under a caller's trace (jax.eval_shape) a jit with options of its own is not allowed.
         is_traced = isinstance(key, jax.core.Tracer)
-        make = self._boxed_parameters if is_traced else self._initialise
+        make = self._boxed_variables if is_traced else self._initialise
         new = self._describe(make(parameters_key))
-        return new._replace(params=self._backend.replicate(new.params))
+        state = None if new.model_state is None else self._backend.replicate(new.model_state)
+        return new._replace(params=self._backend.replicate(new.params), model_state=state)
 
     def forward(
         self, params: Any, inputs: Any, *, training: bool, key: Key, dropout_rate: Any
@@ -58,6 +67,37 @@ class JaxModel:
             {"params": params}, inputs, training=training, dropout_rate=dropout_rate, rngs=streams
         )
 
+    def forward_with_state(
+        self,
+        params: Any,
+        model_state: Any,
+        inputs: Any,
+        *,
+        training: bool,
+        key: Key,
+        update_batch_norm: bool,
+        dropout_rate: Any,
+    ) -> tuple[Any, Any]:
+        """Returns the module's outputs and its new state; see the protocol."""
+        if not self.has_model_state:
+            outputs = self.forward(
+                params, inputs, training=training, key=key, dropout_rate=dropout_rate
+            )
+            return outputs, None
+        outputs = self._module.apply(
+            {"params": params, **model_state},
+            inputs,
+            training=training,
+            dropout_rate=dropout_rate,
+            rngs={"dropout": key} if training else {},
+            # A training pass computes new statistics in any case; they may be dropped below.
+            mutable=list(model_state) if training else False,
+        )
+        if not training:
+            return outputs, model_state
+        outputs, updated = outputs
+        return outputs, updated if update_batch_norm else model_state
+
     def evaluation_step(self, outputs: Callable[..., Any]) -> Callable[..., Any]:
         """Compiles ``outputs``; see the protocol."""
         compiled = self._backend.jit_replicated(outputs)
@@ -67,13 +107,15 @@ class JaxModel:
 
         return step
 
-    def _boxed_parameters(self, key: Key) -> Any:
+    def _boxed_variables(self, key: Key) -> Any:
         inputs = self._example_inputs()
-        variables = self._module.init(key, inputs, training=False, dropout_rate=0.0)
-        return variables["params"]
+        return self._module.init(key, inputs, training=False, dropout_rate=0.0)
 
-    @staticmethod
-    def _describe(boxed: Any) -> InitialModel:
-        params = jax_layers.unbox(boxed)
+    def _describe(self, boxed: Any) -> InitialModel:
+        state = {name: tree for name, tree in boxed.items() if name != "params"}
+        if bool(state) != self.has_model_state:
+            raise TypeError(f"the module has the variables {sorted(boxed)}")
+        params = jax_layers.unbox(boxed["params"])
         shapes = jax_layers.parameter_shapes(params)
-        return InitialModel(params, None, shapes, jax_layers.parameter_types(boxed))
+        types = jax_layers.parameter_types(boxed["params"])
+        return InitialModel(params, state or None, shapes, types)

@@ -25,7 +25,15 @@ class InitialModel(NamedTuple):
 
 
 class Model(Protocol):
-    """One framework's module behind the calls that a workload needs."""
+    """One framework's module behind the calls that a workload needs.
+
+    Attributes:
+      has_model_state: whether the model state is a tree that travels beside the parameters (JAX
+        models with running statistics) or None (models without, and PyTorch modules, which keep
+        their statistics themselves).
+    """
+
+    has_model_state: bool
 
     def initialise(self, key: Key) -> InitialModel:
         """Returns new parameters, a pure function of ``key``."""
@@ -42,6 +50,33 @@ class Model(Protocol):
           training: True switches dropout on and, in PyTorch, keeps the graph for gradients.
           key: random key of this call; PyTorch draws from its global generator instead.
           dropout_rate: Python float or scalar array, may be traced by JAX.
+        """
+        ...
+
+    def forward_with_state(
+        self,
+        params: Any,
+        model_state: Any,
+        inputs: Any,
+        *,
+        training: bool,
+        key: Key,
+        update_batch_norm: bool,
+        dropout_rate: Any,
+    ) -> tuple[Any, Any]:
+        """Runs a model that has running statistics, or none.
+
+        A training pass normalises with the statistics of its batch, whether or not they go into
+        the running ones; an evaluation pass uses the running ones and leaves them alone
+        (Decisions, 2).
+
+        Args:
+          params, inputs, training, key, dropout_rate: as for :meth:`forward`.
+          model_state: as :meth:`initialise` returned it, or its update.
+          update_batch_norm: whether a training pass updates the running statistics.
+
+        Returns:
+          ``(outputs, new_model_state)``.
         """
         ...
 

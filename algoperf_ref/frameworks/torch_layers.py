@@ -15,6 +15,9 @@ from spec.submission import ParameterType, ShapeTuple
 LAYER_NORM_EPSILON = 1e-6
 """flax's default instead of torch's 1e-5. Source: Workload facts (ogbg), 2."""
 
+LEAKY_RELU_SLOPE = 0.2
+"""Not the frameworks' default of 0.01. Source: Workload facts (fastmri), 2."""
+
 _TRUNCATED_NORMAL_STD = 0.87962566103423978
 """Standard deviation of the standard normal distribution cut at plus and minus 2."""
 
@@ -22,6 +25,8 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": F.relu,
     "gelu": partial(F.gelu, approximate="tanh"),
     "silu": F.silu,
+    "leaky_relu": partial(F.leaky_relu, negative_slope=LEAKY_RELU_SLOPE),
+    "tanh": torch.tanh,
 }
 
 
@@ -114,7 +119,7 @@ def dropout(inputs: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
 
 
 def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Returns an activation function; GELU is the tanh approximation.
+    """Returns an activation function; GELU is the tanh approximation, the leaky slope 0.2.
 
     Raises:
       ValueError: unknown name.
@@ -122,6 +127,24 @@ def activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     if name not in _ACTIVATIONS:
         raise ValueError(f"unknown activation {name!r}: choose one of {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]
+
+
+class StatisticsLayer(TypedLayer):
+    """A layer with running statistics, in buffers of its own.
+
+    Attributes:
+      updates_statistics: whether a training pass changes them. It normalises with the statistics
+        of its batch in any case (Decisions, 2).
+    """
+
+    updates_statistics = True
+
+
+def set_statistics_updates(module: nn.Module, update: bool) -> None:
+    """Tells all layers with running statistics whether training passes update them."""
+    for layer in module.modules():
+        if isinstance(layer, StatisticsLayer):
+            layer.updates_statistics = update
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:

@@ -15,7 +15,7 @@ from algoperf_ref.frameworks.torch_backend import TorchBackend
 
 
 class TorchModel:
-    """A torch module without model state, called as ``module(inputs, dropout_rate)``.
+    """A torch module, called as ``module(inputs, dropout_rate)``; it keeps its own statistics.
 
     Dropout masks come from torch's global generator, as in the benchmark: whoever wants them
     reproducible seeds it. The initial parameters do not touch it.
@@ -25,6 +25,8 @@ class TorchModel:
         types.
       backend: knows the device.
     """
+
+    has_model_state = False
 
     def __init__(self, build: Callable[[], nn.Module], backend: TorchBackend) -> None:
         self._build = build
@@ -49,6 +51,25 @@ class TorchModel:
         params.eval()
         with torch.no_grad():
             return params(inputs, 0.0)
+
+    def forward_with_state(
+        self,
+        params: Any,
+        model_state: Any,
+        inputs: Any,
+        *,
+        training: bool,
+        key: Key,
+        update_batch_norm: bool,
+        dropout_rate: Any,
+    ) -> tuple[Any, None]:
+        """Returns the module's outputs and None; see the protocol."""
+        if training:
+            torch_layers.set_statistics_updates(params, update_batch_norm)
+        outputs = self.forward(
+            params, inputs, training=training, key=key, dropout_rate=dropout_rate
+        )
+        return outputs, None
 
     def evaluation_step(self, outputs: Callable[..., Any]) -> Callable[..., Any]:
         """Wraps ``outputs`` without gradients; see the protocol."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
+from algoperf_ref.data.batches import Part
 from algoperf_ref.frameworks.base import Backend, Key
 from algoperf_ref.frameworks.model import InitialModel, Model
 from algoperf_ref.frameworks.twins import load_twin
+from algoperf_ref.workloads.constants import WorkloadConstants
 from spec.evaluation import target_reached
-from spec.submission import ForwardPassMode, LossType
+from spec.submission import ForwardPassMode
 from spec.tiers import Tier
 from spec.workloads import WorkloadSpec
 
 Path = str | PathLike[str]
 
 
-class BaseWorkload(abc.ABC):
+class BaseWorkload(WorkloadConstants, abc.ABC):
     """A workload of one tier in one framework.
 
     Constants come from the specification. What differs between the frameworks sits in the backend
@@ -31,12 +33,17 @@ class BaseWorkload(abc.ABC):
       backend: the framework's devices.
 
     Attributes:
+      twins: dotted name of the model's modules, with ``{}`` for ``jax`` or ``torch``. They have
+        ``build(sizes, backend)`` and ``output_parameters(sizes)``.
+      sizes: what ``build`` needs, with ``of(spec)`` to read it from the workload's row.
       spec, tier, backend: as given.
       metrics_logger: None, or the logger that submissions may write to.
       torch_compile_model: whether the PyTorch harness compiles the model on CUDA.
       torch_compile_loss: whether it compiles the loss.
     """
 
+    twins: ClassVar[str]
+    sizes: ClassVar[Any]
     torch_compile_model = True
     torch_compile_loss = False
 
@@ -45,17 +52,78 @@ class BaseWorkload(abc.ABC):
         self.tier = Tier(tier)
         self.backend = backend
         self.metrics_logger: Any = None
-        self._model = self._build_model()
+        self._sizes = self.sizes.of(spec)
+        self._twin = load_twin(self.twins, self.framework)
+        self._losses = load_twin("algoperf_ref.frameworks.{}_losses", self.framework)
+        self._model: Model = self._twin.build(self._sizes, backend)
         self._initial: InitialModel | None = None
+        self._splits: dict[tuple[str, str], Any] = {}
         self._evaluation_step = self._model.evaluation_step(self.evaluation_outputs)
 
     # What a workload must define.
 
     @abc.abstractmethod
-    def _build_model(self) -> Model:
-        """Returns the model of this workload's framework and sizes."""
+    def loss_fn(
+        self,
+        label_batch: Any,
+        logits_batch: Any,
+        mask_batch: Any = None,
+        label_smoothing: Any = 0.0,
+    ) -> dict[str, Any]:
+        """Computes the loss of a batch; nothing is averaged.
+
+        Returns:
+          ``summed`` (scalar), ``n_valid_examples`` (scalar) and ``per_example``.
+        """
 
     @abc.abstractmethod
+    def evaluation_outputs(
+        self, params: Any, batch: Any, model_state: Any, rng: Key
+    ) -> dict[str, Any]:
+        """Computes on the device what the metrics need of one batch: a dict of arrays."""
+
+    @abc.abstractmethod
+    def _metrics(self, outputs: Iterator[dict[str, Any]]) -> dict[str, float]:
+        """Computes the metrics of a split from the numpy outputs of its batches."""
+
+    @abc.abstractmethod
+    def _numpy_batches(
+        self, data_seed: int, split: str, data_dir: Path, global_batch_size: int, start_step: int
+    ) -> Iterator[Any]:
+        """Yields this process's parts of numpy batches, as many on every process of the run.
+
+        Without end for ``train``, else every example exactly once over all processes. The global
+        batches do not depend on the number of devices or processes.
+        """
+
+    @abc.abstractmethod
+    def _open_split(self, data_dir: Path, split: str, expected_examples: int) -> Any:
+        """Opens the examples of a split.
+
+        Args:
+          data_dir: directory of the prepared data.
+          split: ``train``, ``eval_train``, ``validation`` or ``test``.
+          expected_examples: how many it must have.
+
+        Raises:
+          algoperf_ref.errors.MissingDataError: names the command that prepares the data.
+        """
+
+    @abc.abstractmethod
+    def synthetic_batch(self, global_batch_size: int, seed: int = 0) -> Any:
+        """Makes random numbers in the shapes of a batch, for checks that need no data.
+
+        Args:
+          global_batch_size: examples of the batch.
+          seed: not negative.
+
+        Returns:
+          A numpy batch with the structure, shapes and types of an evaluation batch without
+          padding; its values are plausible, and mean nothing.
+        """
+
+    # The model.
+
     def model_fn(
         self,
         params: Any,
@@ -80,147 +148,27 @@ class BaseWorkload(abc.ABC):
 
         Returns:
           ``(logits, new_model_state)``.
-        """
-
-    @abc.abstractmethod
-    def loss_fn(
-        self,
-        label_batch: Any,
-        logits_batch: Any,
-        mask_batch: Any = None,
-        label_smoothing: Any = 0.0,
-    ) -> dict[str, Any]:
-        """Computes the loss of a batch; nothing is averaged.
-
-        Returns:
-          ``summed`` (scalar), ``n_valid_examples`` (scalar) and ``per_example``.
-        """
-
-    @abc.abstractmethod
-    def is_output_params(self, param_key: str) -> bool:
-        """Tells whether a key of the parameter tree belongs to the output layer."""
-
-    @abc.abstractmethod
-    def evaluation_outputs(
-        self, params: Any, batch: Any, model_state: Any, rng: Key
-    ) -> dict[str, Any]:
-        """Computes on the device what the metrics need of one batch: a dict of arrays."""
-
-    @abc.abstractmethod
-    def _metrics(self, outputs: Iterator[dict[str, Any]]) -> dict[str, float]:
-        """Computes the metrics of a split from the numpy outputs of its batches."""
-
-    @abc.abstractmethod
-    def _numpy_batches(
-        self, data_seed: int, split: str, data_dir: Path, global_batch_size: int, start_step: int
-    ) -> Iterator[Any]:
-        """Yields this process's parts of numpy batches, as many on every process of the run.
-
-        Without end for ``train``, else every example exactly once over all processes. The global
-        batches do not depend on the number of devices or processes.
-        """
-
-    @abc.abstractmethod
-    def check_data(self, data_dir: Path) -> None:
-        """Checks, without reading much, that every split is there and of this tier.
 
         Raises:
-          algoperf_ref.errors.MissingDataError: names the command that prepares the data.
+          ValueError: a model state is given to a model that has none, or none to one that has.
         """
+        if (model_state is not None) != self._model.has_model_state:
+            has = "a" if self._model.has_model_state else "no"
+            must = "must not be None" if self._model.has_model_state else "must be None"
+            raise ValueError(f"{self.name} has {has} model state: model_state {must}")
+        return self._model.forward_with_state(
+            params,
+            model_state,
+            augmented_and_preprocessed_input_batch["inputs"],
+            training=mode == ForwardPassMode.TRAIN,
+            key=rng,
+            update_batch_norm=update_batch_norm,
+            dropout_rate=self._dropout_rate(dropout_rate),
+        )
 
-    # Names and constants.
-
-    @property
-    def name(self) -> str:
-        """Workload name, for example ``ogbg_gelu``."""
-        return self.spec.name
-
-    @property
-    def base_name(self) -> str:
-        """Name of the workload that this one varies, or its own."""
-        return self.spec.base_name
-
-    @property
-    def framework(self) -> str:
-        """``"jax"`` or ``"pytorch"``."""
-        return self.backend.name
-
-    @property
-    def loss_type(self) -> LossType:
-        """Type of the loss, as told to submissions."""
-        return self.spec.loss_type
-
-    @property
-    def target_metric_name(self) -> str:
-        """Metric of the targets, without the prefix of a split."""
-        return self.spec.target_metric_name
-
-    @property
-    def validation_target_value(self) -> float:
-        """Target on the validation split."""
-        return self.spec.validation_target_value
-
-    @property
-    def test_target_value(self) -> float:
-        """Target on the test split."""
-        return self.spec.test_target_value
-
-    @property
-    def max_allowed_runtime_sec(self) -> int:
-        """Submission time budget of an external-tuning trial, in seconds."""
-        return self.spec.max_allowed_runtime_sec
-
-    @property
-    def eval_period_time_sec(self) -> int:
-        """Least time from the end of an evaluation to the next, in seconds."""
-        return self.spec.eval_period_time_sec
-
-    @property
-    def step_hint(self) -> int:
-        """Steps that the baseline does within the budget."""
-        return self.spec.step_hint
-
-    @property
-    def num_train_examples(self) -> int:
-        """Size of the training split."""
-        return self.spec.num_train_examples
-
-    @property
-    def num_eval_train_examples(self) -> int:
-        """How many training examples an evaluation covers."""
-        return self.spec.num_eval_train_examples
-
-    @property
-    def num_validation_examples(self) -> int:
-        """Size of the validation split."""
-        return self.spec.num_validation_examples
-
-    @property
-    def num_test_examples(self) -> int:
-        """Size of the test split."""
-        return self.spec.num_test_examples
-
-    @property
-    def eval_batch_size(self) -> int:
-        """Global evaluation batch size."""
-        return self.spec.eval_batch_size
-
-    @property
-    def batch_size_divisor(self) -> int:
-        """What a submission's batch size is divided by in this tier."""
-        return self.spec.batch_size_divisor
-
-    @property
-    def train_mean(self) -> tuple[float, ...]:
-        """Per-channel mean of the inputs; NotImplementedError where it is undefined."""
-        return self._defined(self.spec.train_mean, "train_mean")
-
-    @property
-    def train_stddev(self) -> tuple[float, ...]:
-        """Per-channel standard deviation; NotImplementedError where it is undefined."""
-        return self._defined(self.spec.train_stddev, "train_stddev")
-
-    # The model.
+    def is_output_params(self, param_key: str) -> bool:
+        """Tells whether a key of the parameter tree belongs to the output layer."""
+        return param_key in self._twin.output_parameters(self._sizes)
 
     def init_model_fn(self, rng: Key) -> tuple[Any, Any]:
         """Returns new ``(params, model_state)`` on the device(s), a pure function of ``rng``."""
@@ -263,6 +211,15 @@ class BaseWorkload(abc.ABC):
         self.metrics_logger = metrics_logger
 
     # Data and evaluation.
+
+    def check_data(self, data_dir: Path) -> None:
+        """Opens the three splits, without reading much.
+
+        Raises:
+          algoperf_ref.errors.MissingDataError: names the command that prepares the data.
+        """
+        for split in ("train", "validation", "test"):
+            self._split(data_dir, split)
 
     def build_input_queue(
         self,
@@ -331,6 +288,30 @@ class BaseWorkload(abc.ABC):
                 result[f"{prefix}/num_examples"] = num_examples
         return result
 
+    def _split(self, data_dir: Path, split: str) -> Any:
+        """Returns an open split; it is opened once for all trials of a run."""
+        sizes = {
+            "train": self.num_train_examples,
+            "eval_train": self.num_train_examples,
+            "validation": self.num_validation_examples,
+            "test": self.num_test_examples,
+        }
+        if split not in sizes:
+            raise ValueError(f"unknown split {split!r}: choose one of {', '.join(sizes)}")
+        key = (str(data_dir), split)
+        if key not in self._splits:
+            self._splits[key] = self._open_split(data_dir, split, sizes[split])
+        return self._splits[key]
+
+    def _part(self) -> Part:
+        """Returns the part of every batch that this process makes."""
+        return Part(self.backend.process_index, self.backend.process_count)
+
+    def _eval_logits(self, params: Any, batch: Any, model_state: Any, rng: Key) -> Any:
+        """Returns the logits of an evaluation batch."""
+        logits, _ = self.model_fn(params, batch, model_state, ForwardPassMode.EVAL, rng, False)
+        return logits
+
     def _dropout_rate(self, dropout_rate: Any) -> Any:
         """Returns the rate, or the documented default for None."""
         return self.spec.dropout_rate if dropout_rate is None else dropout_rate
@@ -343,8 +324,3 @@ class BaseWorkload(abc.ABC):
         if self._initial is None:
             raise ValueError(f"{name} is known after init_model_fn was called")
         return self._initial
-
-    def _defined(self, value: tuple[float, ...] | None, name: str) -> tuple[float, ...]:
-        if value is None:
-            raise NotImplementedError(f"{self.name} has no {name}")
-        return value

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from algoperf_ref.workloads.base import BaseWorkload
 
 _CLASSES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"ogbg": ("algoperf_ref.workloads.ogbg.workload", "OgbgWorkload")}
+    {
+        "criteo1tb": ("algoperf_ref.workloads.criteo1tb.workload", "CriteoWorkload"),
+        "fastmri": ("algoperf_ref.workloads.fastmri.workload", "FastmriWorkload"),
+        "ogbg": ("algoperf_ref.workloads.ogbg.workload", "OgbgWorkload"),
+    }
 )
 """Base workload -> (module, class). Variants differ only in their row of the specification."""
 

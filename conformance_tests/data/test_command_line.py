@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from algoperf_ref.data import cli
-from algoperf_ref.data.ogbg import prepare
+from algoperf_ref.data.ogbg import commands, prepare
 from algoperf_ref.errors import UserError
 from conformance_tests.support import molecules
 
@@ -45,7 +45,11 @@ def test_verify_reports_problems_with_status_one(
         (["prepare", "ogbg", "--tier", "full"], "or name its folder with --source"),
         (["prepare", "ogbg", "--tier", "full", "--source", "/no/such"], "does not exist"),
         (["prepare", "ogbg", "--tier", "mini", "--processes", "0"], "--processes must be"),
-        (["convert", "ogbg", "--source", "/no/such"], "in tfrecord format"),
+        (["convert", "ogbg", "--source", "/no/such"], "does not exist"),
+        (["convert", "ogbg", "--source", "."], "in tfrecord format"),
+        (["convert", "ogbg"], "name its folder with --source"),
+        (["convert", "ogbg", "--tier", "mini", "--source", "."], "only the full tier"),
+        (["convert", "fastmri"], "nothing to convert"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_status_two(
@@ -64,7 +68,7 @@ def test_what_cannot_be_done_is_one_sentence_and_status_two(
         ["prepare", "imagenet", "--tier", "mini", "--data_dir", "x"],
         ["prepare", "ogbg", "--data_dir", "x"],
         ["prepare", "ogbg", "--tier", "maxi", "--data_dir", "x"],
-        ["convert", "ogbg", "--data_dir", "x"],
+        ["convert", "--data_dir", "x"],
         ["list"],
         [],
     ],
@@ -101,7 +105,7 @@ def test_interruptions_and_full_disks_leave_no_traceback(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(prepare, "prepare", fail)
+    monkeypatch.setattr(commands, "prepare", fail)
     assert _main("prepare", "ogbg", "--tier", "mini", "--data_dir", tmp_path) == status
     assert capsys.readouterr().err.startswith(message)
 

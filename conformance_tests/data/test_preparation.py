@@ -420,7 +420,7 @@ def test_a_full_preparation_without_input_says_where_to_put_it(tmp_path: Path) -
 def test_a_tiny_data_set_verifies(tiny: Path) -> None:
     assert verify.verify(tiny, "mini", expected=SIZES) == []
     (row,) = verify.listing(tiny)
-    assert (row.tier, row.state, row.graphs) == ("mini", "prepared", SIZES)
+    assert (row.tier, row.state, row.examples) == ("mini", "prepared", SIZES)
     assert row.bytes > 1000
 
 

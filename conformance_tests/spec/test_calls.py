@@ -208,3 +208,42 @@ def test_the_form_of_an_optimizer_state() -> None:
     assert calls.check_optimizer_state(({}, len), "pytorch") == [
         "the optimizer state is a tuple, not a dictionary"
     ]
+
+
+class HalfSaved(Averages):
+    def state_dict(self) -> dict[str, float]:
+        return {"mean": self.mean}
+
+
+class Typed(Averages):
+    """Has one of the two marks of an array, and is none."""
+
+    dtype = "float32"
+
+
+class Array(Averages):
+    """An array of some library, whatever else it keeps."""
+
+    dtype = "float32"
+    shape = (3,)
+
+
+@pytest.mark.clause("SUB-20")
+def test_what_is_no_array_needs_both_functions_and_what_is_one_needs_none() -> None:
+    def rate() -> float:
+        return 0.1
+
+    rate.calls = 3  # type: ignore[attr-defined]
+    kept = {"array": Array(), "object": object(), "function with an attribute": rate}
+    assert calls.check_optimizer_state(kept, "pytorch") == []
+    lost = {"half": HalfSaved(), "typed": Typed()}
+    assert calls.check_optimizer_state(lost, "pytorch") == [
+        "'half' is a HalfSaved without state_dict",
+        "'typed' is a Typed without state_dict",
+    ]
+
+
+@pytest.mark.clause("SUB-20")
+@pytest.mark.parametrize("state", [(), (1,), (1, 2, 3), [1, 2]])
+def test_a_jax_state_of_another_length_or_type_is_no_pair(state: object) -> None:
+    assert len(calls.check_optimizer_state(state, "jax")) == 1

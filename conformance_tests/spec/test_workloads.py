@@ -223,6 +223,11 @@ def test_an_unknown_workload_is_an_error_that_names_near_ones(
     assert set(near) <= set(error.value.near)
 
 
+def test_at_most_three_near_names_are_named_nearest_first() -> None:
+    near = UnknownWorkload("ogbg", ["ogbg_a", "ogbg_bc", "ogbg_def", "ogbg_ghij"]).near
+    assert near == ("ogbg_a", "ogbg_bc", "ogbg_def")
+
+
 def test_a_name_with_nothing_near_lists_all_and_an_unknown_version_is_an_error() -> None:
     with pytest.raises(UnknownWorkload, match="known: criteo1tb, fastmri"):
         workloads.get("zzz")

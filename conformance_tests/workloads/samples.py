@@ -15,6 +15,7 @@ from algoperf_ref.data.graphs import GraphBatch, GraphsTuple, PackedGraphs, Shar
 from algoperf_ref.frameworks.base import Backend
 from algoperf_ref.frameworks.twins import load_twin
 from algoperf_ref.workloads.ogbg.sizes import GraphNetworkSizes
+from algoperf_ref.workloads.ogbg.synthetic import random_graphs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FRAMEWORKS = frameworks.FRAMEWORKS
@@ -44,20 +45,7 @@ def golden_arrays(name: str) -> dict[str, np.ndarray]:
 
 def molecules(count: int, seed: int = 0, num_tasks: int = 128) -> PackedGraphs:
     """Random graphs of 3 to 12 nodes; half of the labels are unknown."""
-    random = np.random.RandomState(seed)
-    num_nodes = random.randint(3, 13, count)
-    num_bonds = num_nodes + random.randint(-1, 3, count)
-    ends = [random.randint(0, n, (b, 2)) for n, b in zip(num_nodes, num_bonds, strict=True)]
-    labels = (random.rand(count, num_tasks) < 0.3).astype(np.float32)
-    labels[random.rand(count, num_tasks) < 0.5] = np.nan
-    return PackedGraphs.from_columns(
-        node_features=random.randint(0, 9, (num_nodes.sum(), 9)),
-        bond_features=random.randint(0, 4, (num_bonds.sum(), 3)),
-        bonds=np.concatenate(ends),
-        num_nodes=num_nodes,
-        num_bonds=num_bonds,
-        labels=labels,
-    )
+    return random_graphs(count, num_tasks, seed)
 
 
 def batch(count: int = 5, seed: int = 0, num_tasks: int = 128) -> GraphBatch:

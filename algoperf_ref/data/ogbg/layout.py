@@ -19,12 +19,12 @@ from os import PathLike
 from pathlib import Path
 
 from algoperf_ref.data import packed_store, tfds_store
+from algoperf_ref.data.datasets import TIERS
 from algoperf_ref.data.files import read_json
 from algoperf_ref.data.packed import PackedGraphs
 from algoperf_ref.errors import MissingDataError
 
 DATASET = "ogbg"
-TIERS = ("full", "mini")
 SPLITS = ("train", "validation", "test")
 TFDS_NAME = "ogbg_molpcba"
 TFDS_VERSION = "0.1.3"

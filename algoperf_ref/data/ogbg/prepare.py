@@ -99,7 +99,8 @@ def prepare(
 def convert(
     data_dir: str | PathLike[str],
     *,
-    source: Path,
+    tier: str = "full",
+    source: Path | None,
     say: Say = print,
 ) -> Path:
     """Converts a tfds preparation in tfrecord format to array_record, and nothing else.
@@ -110,6 +111,11 @@ def convert(
     Raises:
       UserError: if there is none at `source`, or it is damaged.
     """
+    if tier != "full" or source is None:
+        raise UserError(
+            "only the full tier of ogbg is converted, from a tfds preparation in tfrecord format: "
+            "name its folder with --source"
+        )
     layout = Layout.of(data_dir, "full")
     version_dir = _tfds_at(source, "tfrecord")
     if version_dir is None:

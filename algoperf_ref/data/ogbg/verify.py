@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import NamedTuple
 
 import numpy as np
 
 from algoperf_ref.data import packed_store
+from algoperf_ref.data.datasets import TIERS, Listing
 from algoperf_ref.data.files import directory_bytes, read_json
 from algoperf_ref.data.ogbg import mini
-from algoperf_ref.data.ogbg.layout import SPLITS, TIERS, Layout, pack_tfds_split
+from algoperf_ref.data.ogbg.layout import DATASET, SPLITS, Layout, pack_tfds_split
 from algoperf_ref.data.ogbg.molecules import ATOM_FEATURE_SIZES, BOND_FEATURE_SIZES
 from algoperf_ref.data.ogbg.prepare import expected_counts
 from algoperf_ref.data.packed import MISSING_LABEL, PackedGraphs
 from algoperf_ref.errors import MissingDataError
-
-
-class Listing(NamedTuple):
-    """A tier that is there: its directory, state, graphs of each split and size on disk."""
-
-    tier: str
-    place: str
-    state: str
-    graphs: Mapping[str, int]
-    bytes: int
 
 
 def verify(
@@ -130,5 +120,6 @@ def listing(data_dir: str | PathLike[str]) -> list[Listing]:
             continue
         complete = layout.manifest.is_file() and len(graphs) == len(SPLITS)
         state = "prepared" if complete else "not finished, run prepare"
-        found.append(Listing(tier, str(layout.root), state, graphs, directory_bytes(layout.root)))
+        size = directory_bytes(layout.root)
+        found.append(Listing(DATASET, tier, str(layout.root), state, graphs, size))
     return found

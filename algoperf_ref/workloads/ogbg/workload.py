@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from algoperf_ref.data.graphs import PackedGraphs
+from algoperf_ref.data.graphs import GraphBatch, PackedGraphs, ShardLimits
 from algoperf_ref.frameworks.base import Key
-from algoperf_ref.frameworks.model import Model
-from algoperf_ref.frameworks.twins import load_twin
 from algoperf_ref.workloads.base import BaseWorkload, Path
 from algoperf_ref.workloads.ogbg import data, metrics
 from algoperf_ref.workloads.ogbg.division import Division
 from algoperf_ref.workloads.ogbg.sizes import GraphNetworkSizes
+from algoperf_ref.workloads.ogbg.synthetic import random_graphs
 from spec.data_order import eval_train_order
-from spec.submission import ForwardPassMode
 
 
 class OgbgWorkload(BaseWorkload):
@@ -26,43 +24,10 @@ class OgbgWorkload(BaseWorkload):
     graphs; its ``weights`` mark the labelled tasks of real graphs. Source: Workload facts (ogbg).
     """
 
+    twins = "algoperf_ref.workloads.ogbg.gnn_{}"
+    sizes = GraphNetworkSizes
     torch_compile_model = False
     torch_compile_loss = True
-
-    def _build_model(self) -> Model:
-        self._sizes = GraphNetworkSizes.of(self.spec)
-        self._twin = load_twin("algoperf_ref.workloads.ogbg.gnn_{}", self.framework)
-        self._losses = load_twin("algoperf_ref.frameworks.{}_losses", self.framework)
-        self._packed: dict[tuple[str, str], PackedGraphs] = {}
-        model: Model = self._twin.build(self._sizes, self.backend)
-        return model
-
-    def model_fn(
-        self,
-        params: Any,
-        augmented_and_preprocessed_input_batch: Any,
-        model_state: Any,
-        mode: ForwardPassMode,
-        rng: Key,
-        update_batch_norm: bool,
-        dropout_rate: Any = None,
-    ) -> tuple[Any, None]:
-        """Predicts the tasks of every graph: logits ``[graphs, 128]``; see ``BaseWorkload``.
-
-        Raises:
-          ValueError: a model state is given; this model has none.
-        """
-        del update_batch_norm  # There are no running statistics.
-        if model_state is not None:
-            raise ValueError(f"{self.name} has no model state: model_state must be None")
-        logits = self._model.forward(
-            params,
-            augmented_and_preprocessed_input_batch["inputs"],
-            training=mode == ForwardPassMode.TRAIN,
-            key=rng,
-            dropout_rate=self._dropout_rate(dropout_rate),
-        )
-        return logits, None
 
     def loss_fn(
         self,
@@ -83,16 +48,18 @@ class OgbgWorkload(BaseWorkload):
         )
         return result
 
-    def is_output_params(self, param_key: str) -> bool:
-        """Tells whether a key belongs to the decoder."""
-        return param_key in self._twin.output_parameters(self._sizes)
-
     def evaluation_outputs(
         self, params: Any, batch: Any, model_state: Any, rng: Key
     ) -> dict[str, Any]:
         """Returns labels, logits and weights of a batch."""
-        logits, _ = self.model_fn(params, batch, model_state, ForwardPassMode.EVAL, rng, False)
+        logits = self._eval_logits(params, batch, model_state, rng)
         return {"labels": batch["targets"], "logits": logits, "weights": batch["weights"]}
+
+    def synthetic_batch(self, global_batch_size: int, seed: int = 0) -> GraphBatch:
+        """Random graphs of a few nodes; half of the labels are unknown."""
+        graphs = random_graphs(global_batch_size, self._sizes.num_outputs, seed)
+        limits = ShardLimits.of_batch(global_batch_size, 1)
+        return Division.of(self.backend).assemble(graphs, np.arange(len(graphs)), limits)
 
     def _metrics(self, outputs: Iterator[dict[str, Any]]) -> dict[str, float]:
         collected = list(outputs)
@@ -120,24 +87,8 @@ class OgbgWorkload(BaseWorkload):
             packed, global_batch_size=global_batch_size, division=division, order=order
         )
 
-    def check_data(self, data_dir: Path) -> None:
-        """Opens the three splits; see ``BaseWorkload``."""
-        for split in ("train", "validation", "test"):
-            self._split(data_dir, split)
-
-    def _split(self, data_dir: Path, split: str) -> PackedGraphs:
-        """Returns a split's columns; they are opened once, and are memory-mapped."""
-        key = (str(data_dir), split)
-        if key not in self._packed:
-            sizes = {
-                "train": self.num_train_examples,
-                "eval_train": self.num_train_examples,
-                "validation": self.num_validation_examples,
-                "test": self.num_test_examples,
-            }
-            if split not in sizes:
-                raise ValueError(f"unknown split {split!r}: choose one of {', '.join(sizes)}")
-            self._packed[key] = data.load_split(
-                data_dir, self.tier.value, split, expected_examples=sizes[split]
-            )
-        return self._packed[key]
+    def _open_split(self, data_dir: Path, split: str, expected_examples: int) -> PackedGraphs:
+        """Maps the columns of a split into memory; see ``BaseWorkload``."""
+        return data.load_split(
+            data_dir, self.tier.value, split, expected_examples=expected_examples
+        )

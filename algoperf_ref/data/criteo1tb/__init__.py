@@ -1,0 +1,1 @@
+"""The click logs of the Criteo workload: read as text or converted, prepared, checked, listed."""

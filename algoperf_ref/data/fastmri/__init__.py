@@ -1,0 +1,1 @@
+"""Knee scans of fastMRI: preparation, masks, transforms, and slices ready for batches."""

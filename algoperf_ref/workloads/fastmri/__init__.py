@@ -1,0 +1,1 @@
+"""The magnetic resonance imaging workload: accelerated knee images, U-Net."""

@@ -1,0 +1,45 @@
+"""Workloads whose examples are read one by one, in a shuffled order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from algoperf_ref.data.batches import evaluation_batches, training_batches
+from algoperf_ref.workloads.base import BaseWorkload, Path
+from spec.data_order import EVAL_TRAIN_SEED, eval_train_order
+
+
+class IndexedWorkload(BaseWorkload):
+    """A workload whose splits have ``len(split)`` examples and ``split.make(data_seed)``.
+
+    The latter makes the rows of a batch (:data:`algoperf_ref.data.batches.Make`); what is random
+    about an example is a function of the data seed, of its number and of its position.
+
+    Attributes:
+      loader_threads: threads that make batches while the device works.
+    """
+
+    loader_threads = 2
+
+    def _numpy_batches(
+        self, data_seed: int, split: str, data_dir: Path, global_batch_size: int, start_step: int
+    ) -> Iterator[Any]:
+        examples = self._split(data_dir, split)
+        shared: dict[str, Any] = {
+            "global_batch_size": global_batch_size,
+            "part": self._part(),
+            "workers": self.loader_threads,
+        }
+        if split == "train":
+            return training_batches(
+                len(examples),
+                examples.make(data_seed),
+                data_seed=data_seed,
+                start_step=start_step,
+                **shared,
+            )
+        order = range(len(examples))
+        if split == "eval_train":
+            order = eval_train_order(len(examples), self.num_eval_train_examples)
+        return evaluation_batches(order, examples.make(EVAL_TRAIN_SEED), **shared)

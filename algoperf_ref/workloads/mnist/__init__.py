@@ -1,0 +1,1 @@
+"""The development workload mnist: handwritten digits, a perceptron with one hidden layer."""

@@ -1,0 +1,130 @@
+"""Sizes, budgets and targets of the mini tier: data only; :mod:`spec.tiers` makes rows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from spec.clauses import Source, rule
+
+
+@dataclass(frozen=True)
+class MiniRow:
+    """What the mini tier of a base workload changes; fields as in ``WorkloadSpec``.
+
+    Attributes:
+      config: entries of ``model_config`` for the base workload and for each of its variants;
+        a variant that is not listed keeps the base's mini entries and its own overrides.
+    """
+
+    num_train_examples: int
+    num_validation_examples: int
+    num_test_examples: int
+    num_eval_train_examples: int
+    eval_batch_size: int
+    batch_size_divisor: int
+    step_hint: int
+    max_allowed_runtime_sec: int
+    eval_period_time_sec: int
+    step_seconds: float
+    config: Mapping[str, Mapping[str, Any]]
+
+
+# (validation, test), set by `python -m algoperf_ref.target_setting` and rounded to 4 digits, to the
+# easier side. Runs and budgets: algoperf_ref/workloads/*/mini_targets/, held to this by a test.
+MINI_TARGETS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "criteo1tb": (0.432, 0.434),
+        "criteo1tb_layernorm": (0.432, 0.434),
+        "criteo1tb_resnet": (0.432, 0.434),
+        "criteo1tb_embed_init": (0.432, 0.434),
+        "fastmri": (0.80, 0.77),
+        "fastmri_model_size": (0.80, 0.77),
+        "fastmri_tanh": (0.80, 0.77),
+        "fastmri_layernorm": (0.80, 0.77),
+        "ogbg": (0.5371, 0.5296),
+        "ogbg_gelu": (0.5557, 0.5621),
+        "ogbg_silu": (0.4538, 0.4375),
+        "ogbg_model_size": (0.2954, 0.3067),
+    }
+)
+
+rule(
+    "WORK-12",
+    "The mini tier keeps the metric, the loss and the rules of a workload and changes only sizes, "
+    "data, budgets and targets; its budgets do not depend on the ruleset version.",
+    source=(Source("Workload facts", "mini_tier, part 2"), Source("Decisions", "18")),
+    implementation="spec.tier_table.MINI_ROWS",
+)
+MINI_ROWS: Mapping[str, MiniRow] = MappingProxyType(
+    {
+        "criteo1tb": MiniRow(
+            num_train_examples=286_776,
+            num_validation_examples=25_000,
+            num_test_examples=25_000,
+            num_eval_train_examples=25_000,
+            eval_batch_size=5_000,
+            batch_size_divisor=512,
+            step_hint=1_467,
+            max_allowed_runtime_sec=240,
+            eval_period_time_sec=4,
+            step_seconds=0.04,
+            config={
+                "criteo1tb": {
+                    "vocab_size": 65_536,
+                    "embed_dim": 16,
+                    "mlp_bottom_dims": (64, 32, 16),
+                    "mlp_top_dims": (128, 128, 64, 32, 1),
+                },
+                # As in the full tier: all layers of the same width, half of the second-widest.
+                "criteo1tb_resnet": {
+                    "vocab_size": 65_536,
+                    "embed_dim": 16,
+                    "mlp_bottom_dims": (64, 64, 64),
+                    "mlp_top_dims": (64, 64, 64, 64, 1),
+                },
+            },
+        ),
+        "fastmri": MiniRow(
+            num_train_examples=456,
+            num_validation_examples=88,
+            num_test_examples=80,
+            num_eval_train_examples=88,
+            eval_batch_size=8,
+            batch_size_divisor=4,
+            step_hint=800,
+            max_allowed_runtime_sec=240,
+            eval_period_time_sec=4,
+            step_seconds=0.08,
+            config={
+                "fastmri": {"num_pool_layers": 3, "num_channels": 8},
+                # As in the full tier: twice the width, one pooling less.
+                "fastmri_model_size": {"num_pool_layers": 2, "num_channels": 16},
+            },
+        ),
+        "ogbg": MiniRow(
+            num_train_examples=12_000,
+            num_validation_examples=1_441,
+            num_test_examples=1_441,
+            num_eval_train_examples=1_441,
+            eval_batch_size=512,
+            batch_size_divisor=16,
+            step_hint=1_600,
+            max_allowed_runtime_sec=240,
+            eval_period_time_sec=4,
+            step_seconds=0.04,
+            config={
+                "ogbg": {"hidden_dims": (64,), "latent_dim": 64, "num_message_passing_steps": 2},
+                # As in the full tier: half the width, two hidden layers, fewer steps.
+                "ogbg_model_size": {
+                    "hidden_dims": (64, 64),
+                    "latent_dim": 32,
+                    "num_message_passing_steps": 1,
+                },
+            },
+        ),
+    }
+)
+"""Mini rows by base workload."""
