@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from algoperf_ref.data import philox
 from algoperf_ref.data.batches import Batch, Part, evaluation_batches, training_batches
-from algoperf_ref.data.fastmri import masks, philox
+from algoperf_ref.data.fastmri import masks
 from algoperf_ref.data.fastmri.cache import SliceCache
 from algoperf_ref.data.fastmri.split import FastmriSplit, open_split
 from algoperf_ref.data.fastmri.transforms import magnitudes, transform

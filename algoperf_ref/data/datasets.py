@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
-NAMES = ("criteo1tb", "fastmri", "ogbg")
-"""The data sets, in the order of the rules' table."""
+NAMES = ("criteo1tb", "fastmri", "imagenet", "ogbg", "mnist", "cifar")
+"""The data sets, in the order of the rules' table, then those of the development workloads."""
 
 TIERS = ("full", "mini")
 
@@ -47,3 +47,8 @@ class Listing(NamedTuple):
 def commands(name: str) -> ModuleType:
     """Imports the commands of a data set; only those, since each needs libraries of its own."""
     return importlib.import_module(f"algoperf_ref.data.{name}.commands")
+
+
+def of_workload(name: str) -> str:
+    """Returns the data set of a workload, for example ``imagenet`` for ``imagenet_vit_glu``."""
+    return next(dataset for dataset in NAMES if name.startswith(dataset))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
@@ -22,11 +25,12 @@ BATCH_NORM_EPSILON = 1e-5
 class BatchNorm(StatisticsLayer):
     """Batch norm over all axes but the second one, for inputs of any rank from 2.
 
-    A training pass normalises with the mean and the biased variance of the batch of this device.
-    If ``updates_statistics`` is set, it puts both into the running statistics: old * momentum +
-    new * (1 - momentum), and counts itself in ``num_batches_tracked``. torch's own layer would put
-    the unbiased variance there; this is the JAX twin's function (Decisions, 1). An evaluation pass
-    normalises with the running statistics.
+    A training pass normalises with the mean and the biased variance of the global batch, over all
+    processes, which must have equal parts of it: the targets were set so (Decisions, 1). If
+    ``updates_statistics`` is set, it puts both into the running statistics: old * momentum + new *
+    (1 - momentum), and counts itself in ``num_batches_tracked``. torch's own layer would put the
+    unbiased variance there; this is the JAX twin's function. An evaluation pass normalises with
+    the running statistics.
 
     Args:
       channels: size of the second axis.
@@ -66,6 +70,8 @@ class BatchNorm(StatisticsLayer):
         """
         if not self.training:
             return self._normalise(inputs, self.running_mean, self.running_var)
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            return self._over_processes(inputs)
         if not self.updates_statistics:
             return self._normalise(inputs, None, None)
         # Not the buffers themselves: the kernel would put the unbiased variance into them, and
@@ -74,12 +80,28 @@ class BatchNorm(StatisticsLayer):
         variance = torch.zeros_like(self.running_var)
         outputs = self._normalise(inputs, mean, variance)
         count = inputs.numel() // len(mean)
+        self._update(mean, variance * ((count - 1) / count))
+        return outputs
+
+    @torch.no_grad()
+    def _update(self, mean: torch.Tensor, biased_variance: torch.Tensor) -> None:
         new_weight = 1.0 - BATCH_NORM_MOMENTUM
         self.running_mean.mul_(BATCH_NORM_MOMENTUM).add_(mean, alpha=new_weight)
-        biased = (count - 1) / count
-        self.running_var.mul_(BATCH_NORM_MOMENTUM).add_(variance, alpha=new_weight * biased)
+        self.running_var.mul_(BATCH_NORM_MOMENTUM).add_(biased_variance, alpha=new_weight)
         self.num_batches_tracked.add_(1)
-        return outputs
+
+    def _over_processes(self, inputs: torch.Tensor) -> torch.Tensor:
+        """A training pass whose statistics are those of the parts of all processes together."""
+        axes = [0, *range(2, inputs.ndim)]
+        own = torch.stack([inputs.mean(axes), inputs.square().mean(axes)])
+        mean, square = _Sum.apply(own) / dist.get_world_size()
+        variance = (square - mean.square()).clamp_min(0.0)
+        if self.updates_statistics:
+            self._update(mean, variance)
+        scale = self.weight * torch.rsqrt(variance + BATCH_NORM_EPSILON)
+        shift = self.bias - mean * scale
+        shape = (1, -1, *(1,) * (inputs.ndim - 2))
+        return inputs * scale.reshape(shape) + shift.reshape(shape)
 
     def _normalise(
         self, inputs: torch.Tensor, mean: torch.Tensor | None, variance: torch.Tensor | None
@@ -95,3 +117,20 @@ class BatchNorm(StatisticsLayer):
             momentum=1.0,
             eps=BATCH_NORM_EPSILON,
         )
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes. torch's own synchronised batch norm does not run on CPUs."""
+
+    @staticmethod
+    def forward(context: Any, values: torch.Tensor) -> torch.Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        # Every process's loss depends on the sum, hence on this process's values.
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from algoperf_ref.data.batches import evaluation_batches, training_batches
+from algoperf_ref.data.batches import Make, evaluation_batches, training_batches
 from algoperf_ref.workloads.base import BaseWorkload, Path
 from spec.data_order import EVAL_TRAIN_SEED, eval_train_order
 
@@ -15,12 +15,12 @@ class IndexedWorkload(BaseWorkload):
 
     The latter makes the rows of a batch (:data:`algoperf_ref.data.batches.Make`); what is random
     about an example is a function of the data seed, of its number and of its position.
-
-    Attributes:
-      loader_threads: threads that make batches while the device works.
     """
 
-    loader_threads = 2
+    @property
+    def loader_threads(self) -> int:
+        """Threads that make batches while the device works, one batch each."""
+        return 2
 
     def _numpy_batches(
         self, data_seed: int, split: str, data_dir: Path, global_batch_size: int, start_step: int
@@ -34,7 +34,7 @@ class IndexedWorkload(BaseWorkload):
         if split == "train":
             return training_batches(
                 len(examples),
-                examples.make(data_seed),
+                self._make(examples, data_seed, global_batch_size),
                 data_seed=data_seed,
                 start_step=start_step,
                 **shared,
@@ -42,4 +42,11 @@ class IndexedWorkload(BaseWorkload):
         order = range(len(examples))
         if split == "eval_train":
             order = eval_train_order(len(examples), self.num_eval_train_examples)
-        return evaluation_batches(order, examples.make(EVAL_TRAIN_SEED), **shared)
+        make = self._make(examples, EVAL_TRAIN_SEED, global_batch_size)
+        return evaluation_batches(order, make, **shared)
+
+    def _make(self, examples: Any, data_seed: int, global_batch_size: int) -> Make:
+        """Returns what makes the rows of the batches of a split."""
+        del global_batch_size  # for workloads that mix the examples of a batch
+        make: Make = examples.make(data_seed)
+        return make

@@ -20,6 +20,7 @@ _CLASSES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "criteo1tb": ("algoperf_ref.workloads.criteo1tb.workload", "CriteoWorkload"),
         "fastmri": ("algoperf_ref.workloads.fastmri.workload", "FastmriWorkload"),
+        "imagenet_resnet": ("algoperf_ref.workloads.imagenet.workload", "ImagenetResNetWorkload"),
         "ogbg": ("algoperf_ref.workloads.ogbg.workload", "OgbgWorkload"),
     }
 )

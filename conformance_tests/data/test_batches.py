@@ -78,7 +78,7 @@ def test_results_come_in_order_however_long_each_takes() -> None:
 
 
 def test_no_more_than_the_asked_number_is_made_ahead() -> None:
-    made = []
+    made: list[int] = []
     results = in_order(lambda number: made.append(number) or number, range(100), 1, ahead=2)
     assert next(results) == 0
     time.sleep(0.1)
@@ -98,16 +98,12 @@ def test_a_failure_is_raised_where_its_result_is_due() -> None:
 
 
 def test_the_threads_end_with_the_iterator() -> None:
-    def count() -> int:
-        return sum(t.name.startswith("algoperf-batches") for t in threading.enumerate())
-
-    before = count()
+    before = set(threading.enumerate())  # those of other tests may still be ending
     results = in_order(lambda number: number, itertools.count(), workers=2, ahead=1)
     next(results)
-    assert count() > before
+    ours = set(threading.enumerate()) - before
+    assert ours
     results.close()  # type: ignore[attr-defined]
-    for _ in range(100):
-        if count() == before:
-            break
-        time.sleep(0.02)
-    assert count() == before
+    for thread in ours:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in ours)

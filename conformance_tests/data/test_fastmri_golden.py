@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from algoperf_ref.data import philox
 from algoperf_ref.data.batches import WEIGHTS, evaluation_batches
-from algoperf_ref.data.fastmri import masks, philox
+from algoperf_ref.data.fastmri import masks
 from algoperf_ref.data.fastmri.layout import Layout
 from algoperf_ref.data.fastmri.mini import write
 from algoperf_ref.data.fastmri.split import FastmriSplit, open_split

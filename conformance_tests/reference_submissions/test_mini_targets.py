@@ -12,6 +12,7 @@ import pytest
 
 import algoperf_ref
 from algoperf_ref import target_setting as script
+from algoperf_ref.data import datasets
 from algoperf_ref.harness.hyperparameters import read_search_space
 from algoperf_ref.harness.results import Status
 from algoperf_ref.records.record_file import RecordFile
@@ -35,19 +36,23 @@ def rounded(value: float, direction: Direction) -> float:
     return to_easier(value * scale) / scale
 
 
+BASES = tuple(tiers.MINI_ROWS)
+
+
 @pytest.fixture(scope="session")
 def mini_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from algoperf_ref.data.ogbg.prepare import prepare
-
-    path = tmp_path_factory.mktemp("mini")
-    prepare(path, "mini")
-    return path
+    """Where the data of all mini workloads are made, each when it is first asked for."""
+    return tmp_path_factory.mktemp("mini")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", ["jax", "pytorch"])
 @pytest.mark.parametrize("ruleset", ["external", "self"])
-def test_nadamw_reaches_the_mini_target(framework: str, ruleset: str, mini_data_dir: Path) -> None:
+@pytest.mark.parametrize("name", BASES)
+def test_nadamw_reaches_the_mini_target(
+    name: str, framework: str, ruleset: str, mini_data_dir: Path
+) -> None:
+    datasets.commands(datasets.of_workload(name)).prepare(mini_data_dir, "mini")
     # Simulated time: the outcome does not depend on the speed of the machine.
     submission = SUBMISSIONS / f"{ruleset}_tuning" / "nadamw"
     point = None
@@ -56,7 +61,7 @@ def test_nadamw_reaches_the_mini_target(framework: str, ruleset: str, mini_data_
         assert points is not None
         point = points[0]
     result = algoperf_ref.run_trial(
-        "ogbg",
+        name,
         framework,
         submission,
         tier="mini",
@@ -65,7 +70,7 @@ def test_nadamw_reaches_the_mini_target(framework: str, ruleset: str, mini_data_
         tuning=ruleset,
         seed=0,
         clock="steps",
-        max_global_steps=tiers.get("ogbg", "mini").step_hint,
+        max_global_steps=tiers.get(name, "mini").step_hint,
     )
     assert result.reached_validation_target, result.eval_results
     assert result.status in (Status.TARGETS_REACHED, Status.STEP_LIMIT)

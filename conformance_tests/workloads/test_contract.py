@@ -21,10 +21,11 @@ from conformance_tests.workloads.samples import (
     nested,
     to_numpy,
 )
-from spec import calls
+from spec import calls, tiers
 from spec.submission import ForwardPassMode, ParameterType, ShapeTuple
 
 CASES = [(name, framework) for name in workloads.names("mini") for framework in FRAMEWORKS]
+WITH_DROPOUT = [case for case in CASES if tiers.get(case[0], "mini").dropout_rate is not None]
 ROWS = 4
 
 
@@ -78,7 +79,30 @@ class Case:
         tree = params if self.is_jax else dict(params.named_parameters())
         return {name: to_numpy(value) for name, value in flatten(tree).items()}
 
-    def gradients(self) -> dict[str, np.ndarray]:
+    def with_values(self, values: dict[str, np.ndarray]) -> Any:
+        """Returns parameters of these values."""
+        if self.is_jax:
+            return self.backend.replicate(nested(values))
+        import torch
+
+        params, _ = self.workload.init_model_fn(self.key)
+        params.load_state_dict(
+            {name: torch.tensor(value) for name, value in values.items()}, strict=False
+        )
+        return params
+
+    @functools.cached_property
+    def moved(self) -> Any:
+        """Parameters a little away from the first ones, some of which are zero and block others."""
+        random = np.random.RandomState(0)
+        return self.with_values(
+            {
+                name: value + 0.02 * random.randn(*value.shape).astype(np.float32)
+                for name, value in self.named().items()
+            }
+        )
+
+    def gradients(self, params: Any) -> dict[str, np.ndarray]:
         """Returns the gradient of the mean loss of a training pass without dropout, by name."""
 
         def mean_loss(params: Any, batch: Any) -> Any:
@@ -97,13 +121,10 @@ class Case:
         if self.is_jax:
             import jax
 
-            gradients = fast_jit(jax.grad(mean_loss))(self.params, self.batch)
+            gradients = fast_jit(jax.grad(mean_loss))(params, self.batch)
             return {name: to_numpy(value) for name, value in flatten(gradients).items()}
-        self.params.zero_grad()
-        mean_loss(self.params, self.batch).backward()
-        named = {name: p.grad.numpy().copy() for name, p in self.params.named_parameters()}
-        self.params.zero_grad()
-        return named
+        mean_loss(params, self.batch).backward()
+        return {name: p.grad.numpy().copy() for name, p in params.named_parameters()}
 
 
 @functools.cache
@@ -113,6 +134,11 @@ def made(name: str, framework: str) -> Case:
 
 @pytest.fixture(params=CASES, ids="-".join, scope="module")
 def case(request: pytest.FixtureRequest) -> Case:
+    return made(*request.param)
+
+
+@pytest.fixture(params=WITH_DROPOUT, ids="-".join, scope="module")
+def with_dropout(request: pytest.FixtureRequest) -> Case:
     return made(*request.param)
 
 
@@ -162,26 +188,30 @@ def test_an_evaluation_pass_is_the_same_twice_and_keeps_the_state(case: Case) ->
     assert (state is None) == (case.model_state is None)
 
 
-def test_dropout_is_off_in_evaluation_and_at_rate_0_and_follows_the_rate(case: Case) -> None:
-    if case.workload.spec.dropout_rate is None:
-        pytest.skip("a model without dropout")
+def test_dropout_is_off_in_evaluation_and_at_rate_0_and_follows_the_rate(
+    with_dropout: Case,
+) -> None:
+    case, params = with_dropout, with_dropout.moved
     train, evaluation = ForwardPassMode.TRAIN, ForwardPassMode.EVAL
-    logits = to_numpy(case.forward()[0])
-    np.testing.assert_array_equal(to_numpy(case.forward(evaluation, rate=0.5)[0]), logits)
-    without = to_numpy(case.forward(train, rate=0.0)[0])
+    logits = to_numpy(case.forward(params=params)[0])
+    evaluated = to_numpy(case.forward(evaluation, rate=0.5, params=params)[0])
+    np.testing.assert_array_equal(evaluated, logits)
+    without = to_numpy(case.forward(train, rate=0.0, params=params)[0])
     np.testing.assert_allclose(without, logits, rtol=1e-4, atol=1e-5)
-    dropped = [to_numpy(case.forward(train, rate=0.5, seed=seed)[0]) for seed in (0, 0, 1)]
+    dropped = [
+        to_numpy(case.forward(train, rate=0.5, params=params, seed=seed)[0]) for seed in (0, 0, 1)
+    ]
     np.testing.assert_array_equal(dropped[0], dropped[1])
     assert not np.allclose(dropped[0], without, atol=1e-4)
     assert not np.allclose(dropped[0], dropped[2], atol=1e-4)
 
 
-def test_the_default_rate_of_dropout_is_the_documented_one(case: Case) -> None:
-    if case.workload.spec.dropout_rate is None:
-        pytest.skip("a model without dropout")
+def test_the_default_rate_of_dropout_is_the_documented_one(with_dropout: Case) -> None:
+    case, params = with_dropout, with_dropout.moved
+    rate = float(case.workload.spec.dropout_rate)
     train = ForwardPassMode.TRAIN
-    default = to_numpy(case.forward(train)[0])
-    documented = to_numpy(case.forward(train, rate=float(case.workload.spec.dropout_rate))[0])
+    default = to_numpy(case.forward(train, params=params)[0])
+    documented = to_numpy(case.forward(train, rate=rate, params=params)[0])
     np.testing.assert_allclose(default, documented, rtol=1e-5, atol=1e-5)
 
 
@@ -213,30 +243,19 @@ def test_masked_examples_do_not_count(case: Case) -> None:
 
 
 def test_every_parameter_has_a_gradient_and_a_small_step_lowers_the_loss(case: Case) -> None:
-    gradients = case.gradients()
-    assert gradients.keys() == case.named().keys()
-    without = [name for name, gradient in gradients.items() if not gradient.any()]
-    assert not without
-    before = case.loss(case.forward()[0])
-    squares = sum(
-        float((gradient.astype(np.float64) ** 2).sum()) for gradient in gradients.values()
-    )
+    params, values = case.moved, case.named(case.moved)
+    gradients = case.gradients(params)
+    assert gradients.keys() == values.keys()
+    assert not [name for name, gradient in gradients.items() if not gradient.any()]
+    train = ForwardPassMode.TRAIN
+    before = case.loss(case.forward(train, rate=0.0, params=params)[0])
+    squares = sum(float((g.astype(np.float64) ** 2).sum()) for g in gradients.values())
     # First order: the mean loss falls by the step times the squared length of the gradient.
     count = float(before["n_valid_examples"])
     step = 1e-2 * (float(before["summed"]) / count) / squares
-    values = {name: value - step * gradients[name] for name, value in case.named().items()}
-    after = case.loss(case.forward(params=_with_values(case, values))[0])
+    moved = {name: value - step * gradients[name] for name, value in values.items()}
+    after = case.loss(case.forward(train, rate=0.0, params=case.with_values(moved))[0])
     assert float(after["summed"]) < float(before["summed"])
-
-
-def _with_values(case: Case, values: dict[str, np.ndarray]) -> Any:
-    if case.is_jax:
-        return case.backend.replicate(nested(values))
-    import torch
-
-    params, _ = case.workload.init_model_fn(case.key)
-    params.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
-    return params
 
 
 @pytest.mark.clause("EVAL-5")

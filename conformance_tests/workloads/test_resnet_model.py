@@ -23,6 +23,8 @@ LABELS = np.array([5, 0, 6])
 MASK = np.array([1, 0.5, 1], np.float32)
 per_framework = pytest.mark.parametrize("framework", FRAMEWORKS)
 per_case = pytest.mark.parametrize("case", GOLDEN_SIZES)
+# With the basic block, the bottleneck, even and odd sizes; JAX takes long to compile gradients.
+GRADIENT_CASES = ("basic_relu_even_size", "bottleneck_gelu")
 
 
 class Passes(NamedTuple):
@@ -31,73 +33,66 @@ class Passes(NamedTuple):
     Attributes:
       evaluated, trained: logits of an evaluation pass and of a training pass.
       statistics: running statistics after the training pass.
-      frozen, frozen_statistics: the same of a training pass without update.
-      loss, gradients: of the training pass.
+      gradients: of the training pass, with the loss itself as ``loss``; only for
+        ``GRADIENT_CASES``.
     """
 
     evaluated: np.ndarray
     trained: np.ndarray
     statistics: dict[str, np.ndarray]
-    frozen: np.ndarray
-    frozen_statistics: dict[str, np.ndarray]
-    loss: float
     gradients: dict[str, np.ndarray]
+
+
+def forward_pass(case: str, framework: str, state: Any, training: bool, update: bool) -> Any:
+    """A function of the parameters: logits and new state on a forward vector's images."""
+    model, key = samples.build(framework, GOLDEN_SIZES[case]), backend(framework).seed_key(3)
+    arrays, _, _ = samples.golden(case)
+    images = samples.place_images(framework, arrays["in/x_nhwc"])
+    arguments = {"training": training, "update_batch_norm": update, "dropout_rate": 0.0}
+    return lambda params: model.forward_with_state(params, state, images, key=key, **arguments)
+
+
+def loaded(case: str, framework: str) -> tuple[Any, Any]:
+    """A forward vector's parameters and model state."""
+    _, params, statistics = samples.golden(case)
+    return samples.load_weights(framework, GOLDEN_SIZES[case], params, statistics)
 
 
 @functools.cache
 def passes(case: str, framework: str) -> Passes:
     """Runs a network on a forward vector; JAX compiles all passes at once."""
-    sizes = GOLDEN_SIZES[case]
-    arrays, jax_params, jax_statistics = samples.golden(case)
-    params, state = samples.load_weights(framework, sizes, jax_params, jax_statistics)
-    model, key = samples.build(framework, sizes), backend(framework).seed_key(3)
+    params, state = loaded(case, framework)
     losses = load_twin("algoperf_ref.frameworks.{}_losses", framework)
-    images = samples.place_images(framework, arrays["in/x_nhwc"])
     labels, mask = (backend(framework).replicate(array) for array in (LABELS, MASK))
-
-    def forward(params: Any, training: bool, update: bool) -> tuple[Any, Any]:
-        arguments = {"training": training, "update_batch_norm": update}
-        outputs: tuple[Any, Any] = model.forward_with_state(
-            params, state, images, key=key, dropout_rate=0.0, **arguments
-        )
-        return outputs
+    evaluate = forward_pass(case, framework, state, training=False, update=False)
+    train = forward_pass(case, framework, state, training=True, update=True)
 
     def loss(params: Any) -> tuple[Any, Any]:
-        logits, new_state = forward(params, True, True)
+        logits, new_state = train(params)
         result = losses.softmax_cross_entropy(labels, logits, mask, label_smoothing=0.1)
         return result["summed"] / result["n_valid_examples"], (logits, new_state)
 
+    gradients: dict[str, np.ndarray] = {}
     if framework == "jax":
         import jax
 
-        def everything(params: Any) -> Any:
-            evaluated, _ = forward(params, False, False)
-            return evaluated, forward(params, True, False), jax.value_and_grad(loss, has_aux=True)(
-                params
-            )
-
-        evaluated, (frozen, frozen_state), result = fast_jit(everything)(params)
-        (value, (trained, new_state)), gradients = result
-        gradients = samples.transplant(gradients, sizes)
-        frozen_statistics = samples.statistics_of("jax", None, frozen_state, sizes)
+        has_gradient = case in GRADIENT_CASES
+        train_step = jax.value_and_grad(loss, has_aux=True) if has_gradient else train
+        compiled = fast_jit(lambda params: (evaluate(params)[0], train_step(params)))
+        evaluated, result = compiled(params)
+        if has_gradient:
+            (value, result), tree = result
+            gradients = {"loss": np.asarray(value), **samples.transplant(tree, GOLDEN_SIZES[case])}
+        trained, new_state = result
     else:
-        evaluated, _ = forward(params, False, False)
-        frozen, frozen_state = forward(params, True, False)
-        frozen_statistics = samples.statistics_of("pytorch", params, None, sizes)
+        evaluated, _ = evaluate(params)
         value, (trained, new_state) = loss(params)
         value.backward()
         gradients = {name: p.grad.numpy() for name, p in params.named_parameters()}
-        assert frozen_state is None
+        gradients["loss"] = to_numpy(value)
         assert new_state is None
-    return Passes(
-        to_numpy(evaluated),
-        to_numpy(trained),
-        samples.statistics_of(framework, params, new_state, sizes),
-        to_numpy(frozen),
-        frozen_statistics,
-        float(value),
-        gradients,
-    )
+    statistics = samples.statistics_of(framework, params, new_state, GOLDEN_SIZES[case])
+    return Passes(to_numpy(evaluated), to_numpy(trained), statistics, gradients)
 
 
 @per_framework
@@ -116,10 +111,12 @@ def test_evaluation_and_training_passes_are_the_official_ones_of_jax(
 def test_on_odd_sizes_pytorch_is_the_official_one_of_pytorch_too(case: str) -> None:
     arrays, _, _ = samples.golden(case)
     found = passes(case, "pytorch")
+    params, state = loaded(case, "pytorch")
+    frozen, _ = forward_pass(case, "pytorch", state, training=True, update=False)(params)
     for name, logits in [
         ("logits_eval", found.evaluated),
         ("logits_train_bn", found.trained),
-        ("logits_train_update_batch_norm_false", found.frozen),
+        ("logits_train_update_batch_norm_false", to_numpy(frozen)),
     ]:
         expected = arrays[f"out/pytorch/{name}"]
         np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-5, err_msg=name)
@@ -138,29 +135,31 @@ def test_running_statistics_are_the_official_ones_of_jax(case: str, framework: s
 
 
 @per_framework
-@per_case
 def test_without_update_a_training_pass_takes_batch_statistics_and_keeps_the_running_ones(
-    case: str, framework: str
+    framework: str,
 ) -> None:
     """Decision 2; the official JAX twin would take the running ones."""
-    _, _, statistics = samples.golden(case)
-    found = passes(case, framework)
-    np.testing.assert_allclose(found.frozen, found.trained, rtol=0, atol=2e-6)
-    expected = samples.transplant(statistics, GOLDEN_SIZES[case])
-    assert set(found.frozen_statistics) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found.frozen_statistics[name], value, err_msg=name)
-        assert not np.array_equal(found.statistics[name], value), name
+    case = "basic_relu_even_size"
+    arrays, _, _ = samples.golden(case)
+    params, state = loaded(case, framework)
+    frozen = forward_pass(case, framework, state, training=True, update=False)
+    logits, new_state = fast_jit(frozen)(params) if framework == "jax" else frozen(params)
+    expected = arrays["out/jax/logits_train_bn"]
+    np.testing.assert_allclose(to_numpy(logits), expected, rtol=0, atol=2e-5)
+    before = samples.transplant(samples.golden(case)[2], GOLDEN_SIZES[case])
+    after = samples.statistics_of(framework, params, new_state, GOLDEN_SIZES[case])
+    assert set(after) == set(before)
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
 
 
-@per_case
+@pytest.mark.parametrize("case", GRADIENT_CASES)
 def test_twins_agree_on_loss_and_gradients(case: str) -> None:
     """Decision 1: float32, 1e-4 relative."""
-    jax_passes, torch_passes = passes(case, "jax"), passes(case, "pytorch")
-    np.testing.assert_allclose(torch_passes.loss, jax_passes.loss, rtol=1e-5)
-    assert set(torch_passes.gradients) == set(jax_passes.gradients)
-    for name, expected in jax_passes.gradients.items():
-        error = np.linalg.norm(torch_passes.gradients[name] - expected)
+    jax_gradients, torch_gradients = (passes(case, name).gradients for name in FRAMEWORKS)
+    assert set(torch_gradients) == set(jax_gradients)
+    for name, expected in jax_gradients.items():
+        error = np.linalg.norm(torch_gradients[name] - expected)
         assert error <= 1e-4 * np.linalg.norm(expected), name
 
 
@@ -174,11 +173,10 @@ def test_the_name_mapping_of_the_twins_is_the_official_one(case: str) -> None:
     assert len(moved) == sum(name.startswith("pytorch/w/") for name in arrays)
 
 
-@pytest.mark.parametrize("side", [32, 28])
-def test_twins_of_the_development_network_agree(side: int) -> None:
+def test_twins_of_the_development_network_agree() -> None:
     """A stem of 3 x 3 without pooling, which no official vector has."""
     sizes, random = TINY_CIFAR, np.random.RandomState(0)
-    inputs = random.randn(2, side, side, 3).astype(np.float32)
+    inputs = random.randn(2, 12, 14, 3).astype(np.float32)
     params, statistics = random_variables(sizes)
     found = {}
     for framework in FRAMEWORKS:

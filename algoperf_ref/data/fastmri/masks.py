@@ -14,7 +14,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_ref.data.fastmri.philox import fold_in, stateless_uniform
+from algoperf_ref.data.philox import fold_in, stateless_uniform
 
 CENTER_FRACTION = 0.08
 ACCELERATION = 4

@@ -49,7 +49,7 @@ def build(sizes: PerceptronSizes, backend: JaxBackend) -> JaxModel:
     def one_image() -> jax.Array:
         return jnp.zeros((1, sizes.num_pixels))
 
-    return JaxModel(Perceptron(sizes), one_image, backend, parameters_stream=0)
+    return JaxModel(Perceptron(sizes), one_image, backend, parameters_stream=None)
 
 
 def output_parameters(sizes: PerceptronSizes) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""Images of ImageNet: reading, decoding, augmentation, batches; preparation of both tiers."""

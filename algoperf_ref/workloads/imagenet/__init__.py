@@ -1,0 +1,1 @@
+"""The image classification workloads: ImageNet, ResNet-50 and ViT."""
