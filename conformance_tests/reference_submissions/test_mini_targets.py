@@ -26,7 +26,7 @@ TARGET_DECIMALS = 4
 
 def results(name: str) -> Path:
     """The directory with the recorded runs of a workload."""
-    return WORKLOADS / workloads.base_name(name) / "mini_targets"
+    return WORKLOADS / datasets.of_workload(name) / "mini_targets"
 
 
 def rounded(value: float, direction: Direction) -> float:
