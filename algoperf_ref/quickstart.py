@@ -129,7 +129,13 @@ def score(places: Places) -> str:
     """
     from algoperf_ref.score import report, score_logs
 
-    scored = score_logs(places.output, tier=TIER, num_studies=1, framework=places.framework)
+    scored = score_logs(
+        places.output,
+        tier=TIER,
+        workloads=WORKLOAD,
+        num_studies=1,
+        framework=places.framework,
+    )
     return report.text(scored)
 
 
@@ -162,7 +168,8 @@ def next_commands(places: Places) -> list[tuple[str, str]]:
         ],
         "score everything found there": [
             *(python, "-m", "algoperf_ref.score", str(places.output)),
-            *("--tier", TIER, "--num-studies", "1", "--framework", places.framework),
+            *("--tier", TIER, "--workloads", WORKLOAD, "--num-studies", "1"),
+            *("--framework", places.framework),
         ],
         "read a rule": [python, "-m", "spec", "show", "TIM-1"],
     }
