@@ -61,7 +61,6 @@ TESTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tiers": ("conformance_tests/spec/test_tiers.py", "property_tests/test_workloads.py"),
         "clauses": _both("clauses"),
         "submission_functions": ("conformance_tests/spec/test_calls.py", *_both("submission")),
-        "target_configurations": ("conformance_tests/spec/test_target_setting.py",),
         "uncertainty": ("property_tests/test_uncertainty.py",),
     }
 )

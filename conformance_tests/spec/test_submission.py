@@ -166,6 +166,24 @@ def test_a_value_in_the_place_of_a_function_is_a_problem() -> None:
     assert len(problems) <= 2
 
 
+class _Odd:
+    """Can be called; what it says of its signature is no signature."""
+
+    __signature__ = "whatever you like"
+
+    def __call__(self, *args: object) -> None:
+        """Does nothing."""
+
+
+@pytest.mark.clause("SUB-7")
+@pytest.mark.parametrize("function", [dict, _Odd()])
+def test_a_function_without_a_readable_signature_is_a_problem(function: object) -> None:
+    made = module(GOOD)
+    made.update_params = function  # type: ignore[attr-defined]
+    [problem] = submission.check_submission(made)
+    assert problem.startswith("update_params has no readable signature; expected update_params(")
+
+
 @pytest.mark.clause("SUB-11")
 def test_a_submission_must_not_choose_the_evaluation_batch_size() -> None:
     made = module(GOOD + "def get_eval_batch_size(workload_name): ...\n")
