@@ -61,7 +61,6 @@ TESTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tiers": ("conformance_tests/spec/test_tiers.py", "property_tests/test_workloads.py"),
         "clauses": _both("clauses"),
         "submission_functions": ("conformance_tests/spec/test_calls.py", *_both("submission")),
-        "uncertainty": ("property_tests/test_uncertainty.py",),
     }
 )
 """The modules of ``spec/`` that are mutated, and the tests that run on each mutant."""
