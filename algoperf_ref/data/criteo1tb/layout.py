@@ -13,12 +13,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+from algoperf_ref.data.places import TierPlaces
+
 DATASET = "criteo1tb"
-TIERS = ("full", "mini")
 SPLITS = ("train", "validation", "test")
 """The splits that share no line."""
 EVAL_TRAIN = "eval_train"
@@ -98,28 +98,10 @@ def lines_per_split(inventory: Mapping[DayFile, int]) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(TierPlaces):
     """Places of one tier under a data directory."""
 
-    data_dir: Path
-    tier: str
-
-    @classmethod
-    def of(cls, data_dir: str | PathLike[str], tier: str) -> Layout:
-        """Accepts "full", "mini" or a string enum of these values."""
-        value = str(getattr(tier, "value", tier))
-        if value not in TIERS:
-            raise ValueError(f"unknown tier {value!r}, expected one of {TIERS}")
-        return cls(Path(data_dir).expanduser(), value)
-
-    @property
-    def root(self) -> Path:
-        base = self.data_dir if self.tier == "full" else self.data_dir / "mini"
-        return base / DATASET
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "manifest.json"
+    dataset = DATASET
 
     @property
     def downloads(self) -> Path:
@@ -139,12 +121,6 @@ class Layout:
         if not self.root.is_dir():
             return []
         return sorted(filter(None, (DayFile.of(path.name) for path in self.root.iterdir())))
-
-    def prepare_command(self) -> str:
-        return (
-            f"python -m algoperf_ref.data prepare {DATASET} --tier {self.tier} "
-            f"--data_dir {self.data_dir}"
-        )
 
 
 def named(files: Sequence[DayFile], limit: int = 8) -> str:

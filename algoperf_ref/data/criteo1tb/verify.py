@@ -15,7 +15,6 @@ from algoperf_ref.data.criteo1tb.index import LineCounter
 from algoperf_ref.data.criteo1tb.layout import (
     DATASET,
     SPLITS,
-    TIERS,
     DayFile,
     Layout,
     files_of,
@@ -36,7 +35,7 @@ from algoperf_ref.data.criteo1tb.sources import (
     TextSource,
     open_converted,
 )
-from algoperf_ref.data.datasets import Listing
+from algoperf_ref.data.datasets import TIERS, Listing
 from algoperf_ref.data.files import directory_bytes, read_json
 from algoperf_ref.errors import MissingDataError
 

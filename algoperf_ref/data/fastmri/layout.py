@@ -15,16 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import TypeVar
 
+from algoperf_ref.data.datasets import TIERS
+from algoperf_ref.data.places import TierPlaces
 from algoperf_ref.errors import MissingDataError
 
 T = TypeVar("T")
 
 DATASET = "fastmri"
-TIERS = ("full", "mini")
 TRAIN_FOLDER = "knee_singlecoil_train"
 VALIDATION_FOLDER = "knee_singlecoil_val"
 FOLDERS = (TRAIN_FOLDER, VALIDATION_FOLDER)
@@ -41,33 +41,14 @@ NUM_VALIDATION_FILES = 100
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(TierPlaces):
     """Places of one tier under a data directory."""
 
-    data_dir: Path
-    tier: str
-
-    @classmethod
-    def of(cls, data_dir: str | PathLike[str], tier: str) -> Layout:
-        """Accepts "full", "mini" or a string enum of these values."""
-        value = str(getattr(tier, "value", tier))
-        if value not in TIERS:
-            raise ValueError(f"unknown tier {value!r}, expected one of {TIERS}")
-        return cls(Path(data_dir).expanduser(), value)
-
-    @property
-    def root(self) -> Path:
-        """The directory that everything of this tier lies in."""
-        base = self.data_dir if self.tier == "full" else self.data_dir / "mini"
-        return base / DATASET
+    dataset = DATASET
 
     @property
     def index(self) -> Path:
         return self.root / "index.json"
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "manifest.json"
 
     def files(self, folder: str) -> list[Path]:
         """The HDF5 files of a folder in sorted order; none if there is no such folder."""
@@ -81,12 +62,6 @@ class Layout:
         if self.tier == "mini":
             return list(in_folder[0 if first else 1 :: 2])
         return list(in_folder[:NUM_VALIDATION_FILES] if first else in_folder[NUM_VALIDATION_FILES:])
-
-    def prepare_command(self) -> str:
-        return (
-            f"python -m algoperf_ref.data prepare {DATASET} --tier {self.tier} "
-            f"--data_dir {self.data_dir}"
-        )
 
     def missing(self, folder: str, split: str) -> MissingDataError:
         """The error for a split that has no file."""

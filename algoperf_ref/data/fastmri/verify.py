@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from algoperf_ref.data.batches import in_order
-from algoperf_ref.data.datasets import Listing
+from algoperf_ref.data.datasets import TIERS, Listing
 from algoperf_ref.data.fastmri import index, mini
 from algoperf_ref.data.fastmri.layout import (
     DATASET,
     FOLDERS,
     SPLIT_FOLDERS,
-    TIERS,
     Layout,
 )
 from algoperf_ref.data.fastmri.masks import evaluation_mask

@@ -19,11 +19,11 @@ then the folder. Examples count in the order of their bare file names, whatever 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 from algoperf_ref.data import tfds_store
 from algoperf_ref.data.datasets import TIERS
+from algoperf_ref.data.places import TierPlaces
 from algoperf_ref.errors import MissingDataError
 
 DATASET = "imagenet"
@@ -47,29 +47,10 @@ _OTHER_TEST_FOLDERS = (Path("imagenetv2-matched-frequency-format-val"), Path("im
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(TierPlaces):
     """Places of one tier under a data directory."""
 
-    data_dir: Path
-    tier: str
-
-    @classmethod
-    def of(cls, data_dir: str | PathLike[str], tier: str) -> Layout:
-        """Accepts "full", "mini" or a string enum of these values."""
-        value = str(getattr(tier, "value", tier))
-        if value not in TIERS:
-            raise ValueError(f"unknown tier {value!r}, expected one of {TIERS}")
-        return cls(Path(data_dir).expanduser(), value)
-
-    @property
-    def root(self) -> Path:
-        """The directory that everything of this tier lies in."""
-        base = self.data_dir if self.tier == "full" else self.data_dir / "mini"
-        return base / DATASET
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "manifest.json"
+    dataset = DATASET
 
     def index(self, part: str, form: str) -> Path:
         """File with what is in a part, in a form: ``folder`` or ``tfds``."""
@@ -86,12 +67,6 @@ class Layout:
         """The tfds preparation of a part in a file format; None if there is none."""
         places = [self.root, self.root / "array_record", self.root / "jax"]
         return find_tfds(part, places, file_format)
-
-    def prepare_command(self) -> str:
-        return (
-            f"python -m algoperf_ref.data prepare {DATASET} --tier {self.tier} "
-            f"--data_dir {self.data_dir}"
-        )
 
     def missing(self, part: str) -> MissingDataError:
         """The error for a part that is not there in any form."""

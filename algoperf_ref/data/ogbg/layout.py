@@ -22,6 +22,7 @@ from algoperf_ref.data import packed_store, tfds_store
 from algoperf_ref.data.datasets import TIERS
 from algoperf_ref.data.files import read_json
 from algoperf_ref.data.packed import PackedGraphs
+from algoperf_ref.data.places import TierPlaces
 from algoperf_ref.errors import MissingDataError
 
 DATASET = "ogbg"
@@ -31,29 +32,10 @@ TFDS_VERSION = "0.1.3"
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(TierPlaces):
     """Places of one tier under a data directory."""
 
-    data_dir: Path
-    tier: str
-
-    @classmethod
-    def of(cls, data_dir: str | PathLike[str], tier: str) -> Layout:
-        """Accepts "full", "mini" or a string enum of these values."""
-        value = str(getattr(tier, "value", tier))
-        if value not in TIERS:
-            raise ValueError(f"unknown tier {value!r}, expected one of {TIERS}")
-        return cls(Path(data_dir).expanduser(), value)
-
-    @property
-    def root(self) -> Path:
-        """The directory that everything we make for this tier lies in."""
-        base = self.data_dir if self.tier == "full" else self.data_dir / "mini"
-        return base / DATASET
-
-    @property
-    def manifest(self) -> Path:
-        return self.root / "manifest.json"
+    dataset = DATASET
 
     def packed(self, split: str) -> Path:
         return self.root / "packed" / split
@@ -79,12 +61,6 @@ class Layout:
             if tfds_store.file_format(place) == wanted_format:
                 return place
         return None
-
-    def prepare_command(self) -> str:
-        return (
-            f"python -m algoperf_ref.data prepare {DATASET} --tier {self.tier} "
-            f"--data_dir {self.data_dir}"
-        )
 
 
 def load_packed_split(
