@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
-NAMES = ("criteo1tb", "fastmri", "imagenet", "ogbg", "mnist", "cifar")
+NAMES = ("criteo1tb", "fastmri", "imagenet", "librispeech", "ogbg", "wmt", "mnist", "cifar")
 """The data sets, in the order of the rules' table, then those of the development workloads."""
 
 TIERS = ("full", "mini")

@@ -94,7 +94,7 @@ class BatchNorm(StatisticsLayer):
         """A training pass whose statistics are those of the parts of all processes together."""
         axes = [0, *range(2, inputs.ndim)]
         own = torch.stack([inputs.mean(axes), inputs.square().mean(axes)])
-        mean, square = _Sum.apply(own) / dist.get_world_size()
+        mean, square = sum_over_processes(own) / dist.get_world_size()
         variance = (square - mean.square()).clamp_min(0.0)
         if self.updates_statistics:
             self._update(mean, variance)
@@ -117,6 +117,14 @@ class BatchNorm(StatisticsLayer):
             momentum=1.0,
             eps=BATCH_NORM_EPSILON,
         )
+
+
+def sum_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Returns the sum of the values of all processes; gradients flow back to all of them."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        total: torch.Tensor = _Sum.apply(values)  # type: ignore[no-untyped-call]
+        return total
+    return values
 
 
 class _Sum(torch.autograd.Function):

@@ -159,7 +159,7 @@ class BaseWorkload(WorkloadConstants, abc.ABC):
         return self._model.forward_with_state(
             params,
             model_state,
-            augmented_and_preprocessed_input_batch["inputs"],
+            self._model_inputs(augmented_and_preprocessed_input_batch),
             training=mode == ForwardPassMode.TRAIN,
             key=rng,
             update_batch_norm=update_batch_norm,
@@ -302,6 +302,10 @@ class BaseWorkload(WorkloadConstants, abc.ABC):
         if key not in self._splits:
             self._splits[key] = self._open_split(data_dir, split, sizes[split])
         return self._splits[key]
+
+    def _model_inputs(self, batch: Any) -> Any:
+        """Returns what the model reads of a batch."""
+        return batch["inputs"]
 
     def _part(self) -> Part:
         """Returns the part of every batch that this process makes."""

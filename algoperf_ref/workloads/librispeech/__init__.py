@@ -1,0 +1,1 @@
+"""The speech workloads: read English sentences, Conformer and DeepSpeech."""
