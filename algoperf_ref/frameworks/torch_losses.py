@@ -210,6 +210,60 @@ def softmax_cross_entropy(
     }
 
 
+def token_cross_entropy(
+    labels: torch.Tensor,
+    logits: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    label_smoothing: Any = 0.0,
+) -> dict[str, torch.Tensor]:
+    """Softmax cross-entropy of every token of a batch of sequences.
+
+    Args:
+      labels: integer ``[rows, length]``, from 0.
+      logits: float ``[rows, length, classes]``.
+      mask: weights ``[rows, length]``; a token counts fully if its weight is not 0. None counts
+        all. Where the weight is 0, labels and logits may be anything, NaN included.
+      label_smoothing: alpha in ``(1 - alpha) * one_hot + alpha / classes``; float or 0-d
+        tensor.
+
+    Returns:
+      ``summed`` (0-d), ``n_valid_examples`` (0-d: sum of the weights, or the number of
+      tokens) and ``per_example`` (``[rows, length]``, 0 where the weight is 0).
+
+    Raises:
+      ValueError: tensors of other shapes.
+      Source: Workload facts (wmt), 4.
+    """
+    if logits.ndim != 3 or labels.shape != logits.shape[:2]:
+        raise ValueError(
+            "logits must be [rows, length, classes] and labels [rows, length], got "
+            f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+        )
+    if mask is not None and mask.shape != labels.shape:
+        raise ValueError(
+            f"mask must have shape [rows, length], {tuple(labels.shape)}, got {tuple(mask.shape)}"
+        )
+    if mask is not None:
+        # Before the logarithm, so that neither a NaN nor its gradient comes out of padding.
+        has_weight = mask != 0
+        logits = torch.where(has_weight[:, :, None], logits, 0.0)
+        labels = torch.where(has_weight, labels, 0)
+    normaliser = torch.logsumexp(logits, dim=-1)
+    chosen = logits.gather(-1, labels.long()[:, :, None])[:, :, 0]
+    # The mean over the classes is the part of alpha / classes.
+    expected = (1.0 - label_smoothing) * chosen + label_smoothing * logits.mean(-1)
+    per_example = normaliser - expected
+    if mask is None:
+        n_valid_examples = torch.full((), per_example.numel(), device=per_example.device)
+    else:
+        per_example, n_valid_examples = torch.where(has_weight, per_example, 0.0), mask.sum()
+    return {
+        "summed": per_example.sum(),
+        "n_valid_examples": n_valid_examples,
+        "per_example": per_example,
+    }
+
+
 def accuracy(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """Tells of each example whether the largest logit is that of its class.
 

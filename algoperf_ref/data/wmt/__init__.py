@@ -1,0 +1,1 @@
+"""German-English sentence pairs: tokenizer, token store, packed batches."""

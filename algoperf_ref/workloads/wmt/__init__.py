@@ -1,0 +1,1 @@
+"""The translation workload: German sentences to English ones, Transformer."""
