@@ -48,12 +48,47 @@ MINI_TARGETS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "imagenet_resnet_silu": (0.78, 0.796),
         "imagenet_resnet_gelu": (0.794, 0.798),
         "imagenet_resnet_large_bn_init": (0.824, 0.83),
+        "imagenet_vit": (0.714, 0.706),
+        "imagenet_vit_glu": (0.638, 0.644),
+        "imagenet_vit_post_ln": (0.38, 0.41),
+        "imagenet_vit_map": (0.466, 0.506),
+        "librispeech_deepspeech": (0.06, 0.06),
+        "librispeech_deepspeech_tanh": (0.06, 0.06),
+        "librispeech_deepspeech_no_resnet": (0.06, 0.06),
+        "librispeech_deepspeech_norm_and_spec_aug": (0.06, 0.06),
         "ogbg": (0.5371, 0.5296),
         "ogbg_gelu": (0.5557, 0.5621),
         "ogbg_silu": (0.4538, 0.4375),
         "ogbg_model_size": (0.2954, 0.3067),
     }
 )
+
+# The two speech workloads have the same data.
+_SPEECH: Mapping[str, Any] = {
+    "num_train_examples": 2_000,
+    "num_validation_examples": 300,
+    "num_test_examples": 300,
+    "num_eval_train_examples": 300,
+    "eval_batch_size": 104,
+    "batch_size_divisor": 16,
+    "step_hint": 500,
+    "max_allowed_runtime_sec": 240,
+    "eval_period_time_sec": 6,
+    "step_seconds": 0.09,
+}
+_SPEECH_CONFIG: Mapping[str, Any] = {
+    "num_outputs": 64,
+    "max_audio_length": 25_600,
+    "max_target_length": 32,
+    "encoder_dim": 64,
+    "subsampling_channels": 32,
+    # The running statistics of a thousand steps would never be those of a short run.
+    "batch_norm_momentum": 0.9,
+    # At full strength most of such short utterances would be masked.
+    "freq_mask_max_bins": 10,
+    "freq_mask_count": 1,
+    "time_mask_count": 2,
+}
 
 rule(
     "WORK-12",
@@ -126,6 +161,54 @@ MINI_ROWS: Mapping[str, MiniRow] = MappingProxyType(
                     "resize_size": 73,
                     "stage_sizes": (1, 1, 1, 1),
                     "num_filters": 8,
+                },
+            },
+        ),
+        "imagenet_vit": MiniRow(
+            num_train_examples=4_000,
+            num_validation_examples=500,
+            num_test_examples=500,
+            num_eval_train_examples=500,
+            eval_batch_size=128,
+            batch_size_divisor=32,
+            step_hint=2_400,
+            max_allowed_runtime_sec=240,
+            eval_period_time_sec=4,
+            step_seconds=0.03,
+            config={
+                "imagenet_vit": {
+                    "num_classes": 10,
+                    "center_crop_size": 32,
+                    "resize_size": 36,
+                    "scale_ratio_range": (0.35, 1.0),
+                    # An inverted or solarised digit is another picture: with RandAugment a run of
+                    # this length ends at an accuracy below a half, and variants below a third.
+                    "randaugment_layers": 0,
+                    "patch_size": 8,
+                    "width": 64,
+                    "depth": 2,
+                    "num_heads": 4,
+                    "mlp_dim": 256,
+                },
+            },
+        ),
+        "librispeech_deepspeech": MiniRow(
+            **_SPEECH,
+            config={
+                "librispeech_deepspeech": {
+                    **_SPEECH_CONFIG,
+                    "num_lstm_layers": 2,
+                    "num_ffn_layers": 1,
+                },
+                # As in the full tier: twice the frequency masks, half as many time masks more.
+                "librispeech_deepspeech_norm_and_spec_aug": {
+                    **_SPEECH_CONFIG,
+                    "num_lstm_layers": 2,
+                    "num_ffn_layers": 1,
+                    "layernorm_everywhere": True,
+                    "enable_decoder_layer_norm": False,
+                    "freq_mask_count": 2,
+                    "time_mask_count": 3,
                 },
             },
         ),

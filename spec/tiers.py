@@ -10,7 +10,7 @@ import functools
 from dataclasses import replace
 from types import MappingProxyType
 
-from spec import workloads
+from spec import development, workloads
 from spec.clauses import Source, check_version, clause
 from spec.tier_table import MINI_ROWS, MINI_TARGETS
 from spec.workloads import UnknownWorkload, WorkloadSpec
@@ -24,7 +24,7 @@ class Tier(enum.StrEnum):
 
 
 def names(tier: Tier | str) -> tuple[str, ...]:
-    """Names of the workloads that exist in a tier.
+    """Names of the benchmark's workloads that exist in a tier.
 
     Args:
       tier: tier or its name.
@@ -48,7 +48,7 @@ def get(name: str, tier: Tier | str = Tier.FULL, version: str = "v0.6") -> Workl
     """The row of a workload in a tier.
 
     Args:
-      name: workload name.
+      name: workload name, of the benchmark or of :mod:`spec.development`.
       tier: tier or its name.
       version: ruleset version.
 
@@ -60,15 +60,22 @@ def get(name: str, tier: Tier | str = Tier.FULL, version: str = "v0.6") -> Workl
       spec.clauses.UnknownVersion: no ruleset has this version.
       ValueError: no such tier.
     """
-    return workloads.get(name, version) if Tier(tier) is Tier.FULL else _mini(name, version)
+    level = Tier(tier)
+    check_version(version)
+    everywhere = (*workloads.names(), *development.names(Tier.FULL))
+    if name not in everywhere:
+        raise UnknownWorkload(name, everywhere)
+    in_tier = (*names(level), *development.names(level))
+    if name not in in_tier:
+        raise UnknownWorkload(name, in_tier, table=f"{level.value}-tier workload")
+    if name in development.names(level):
+        return development.ROWS[level][name]
+    return workloads.get(name, version) if level is Tier.FULL else _mini(name, version)
 
 
 @functools.cache
 def _mini(name: str, version: str) -> WorkloadSpec:
-    check_version(version)
     full = workloads.get(name, version)
-    if name not in MINI_TARGETS:
-        raise UnknownWorkload(name, MINI_TARGETS, table="mini-tier workload")
     row = MINI_ROWS[full.base_name]
     sizes = row.config.get(name, {**row.config[full.base_name], **full.model_overrides})
     overrides = {key: sizes.get(key, value) for key, value in full.model_overrides.items()}

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from algoperf_ref.workloads.registry import load, names
+from algoperf_ref.workloads.registry import development_names, load, names
 
-__all__ = ["load", "names"]
+__all__ = ["development_names", "load", "names"]

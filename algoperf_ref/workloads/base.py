@@ -144,7 +144,8 @@ class BaseWorkload(WorkloadConstants, abc.ABC):
           rng: random key of this call; PyTorch draws dropout from its global generator instead.
           update_batch_norm: whether running statistics are updated.
           dropout_rate: rate of every dropout layer, a Python float or a scalar array, which JAX
-            may trace; None stands for the workload's documented default (decision 12).
+            may trace; None stands for the workload's documented default (decision 12). A model
+            without dropout takes any rate and does not read it.
 
         Returns:
           ``(logits, new_model_state)``.
@@ -317,7 +318,9 @@ class BaseWorkload(WorkloadConstants, abc.ABC):
         return logits
 
     def _dropout_rate(self, dropout_rate: Any) -> Any:
-        """Returns the rate, or the documented default for None."""
+        """Returns the rate, or the documented default for None; 0 if the model has no dropout."""
+        if self.spec.dropout_rate is None:
+            return 0.0
         return self.spec.dropout_rate if dropout_rate is None else dropout_rate
 
     def _reached(self, eval_result: Mapping[str, float], split: str, target: float) -> bool:

@@ -12,6 +12,18 @@ from spec.workloads import UnknownWorkload
 
 MINI = tiers.names("mini")
 
+SPEECH = {
+    "num_train_examples": 2_000,
+    "num_validation_examples": 300,
+    "num_test_examples": 300,
+    "num_eval_train_examples": 300,
+    "eval_batch_size": 104,
+    "batch_size_divisor": 16,
+    "step_hint": 500,
+    "max_allowed_runtime_sec": 240,
+    "eval_period_time_sec": 6,
+    "simulated_step_seconds": 0.09,
+}
 SIZES = {
     "criteo1tb": {
         "num_train_examples": 286_776,
@@ -49,6 +61,19 @@ SIZES = {
         "eval_period_time_sec": 4,
         "simulated_step_seconds": 0.05,
     },
+    "imagenet_vit": {
+        "num_train_examples": 4_000,
+        "num_validation_examples": 500,
+        "num_test_examples": 500,
+        "num_eval_train_examples": 500,
+        "eval_batch_size": 128,
+        "batch_size_divisor": 32,
+        "step_hint": 2_400,
+        "max_allowed_runtime_sec": 240,
+        "eval_period_time_sec": 4,
+        "simulated_step_seconds": 0.03,
+    },
+    "librispeech_deepspeech": SPEECH,
     "ogbg": {
         "num_train_examples": 12_000,
         "num_validation_examples": 1_441,
@@ -66,9 +91,18 @@ BATCH_SIZES = {
     "criteo1tb": 262_144,
     "fastmri": 32,
     "imagenet_resnet": 1024,
+    "imagenet_vit": 1024,
+    "librispeech_deepspeech": 256,
     "ogbg": 512,
 }
 """Those that the full tier's targets were set with."""
+AUGMENTATION = {
+    "randaugment_layers",
+    "freq_mask_max_bins",
+    "freq_mask_count",
+    "time_mask_count",
+}
+"""Of the input pipeline, where the mini tier's is weaker."""
 SMALLER = {
     "vocab_size",
     "embed_dim",
@@ -82,6 +116,8 @@ SMALLER = {
     "latent_dim",
     "hidden_dims",
     "num_message_passing_steps",
+    "num_outputs",
+    *AUGMENTATION,
 }
 ARCHITECTURE = {
     "stage_sizes",
@@ -91,8 +127,15 @@ ARCHITECTURE = {
     "depth",
     "num_heads",
     "mlp_dim",
+    "encoder_dim",
+    "num_lstm_layers",
+    "num_ffn_layers",
+    "subsampling_channels",
+    "batch_norm_momentum",
+    "max_audio_length",
+    "max_target_length",
 }
-"""Sizes that are part of a model's name in the full tier (ResNet-50, ViT-S/16)."""
+"""Sizes that are the model's own in the full tier (ResNet-50, ViT-S/16, Conformer)."""
 OF_THE_TIER = {
     *SIZES["ogbg"],
     "validation_target_value",
@@ -149,7 +192,9 @@ def test_up_to_eight_devices_can_share_a_batch(name: str, num_devices: int) -> N
 @pytest.mark.parametrize("name", MINI)
 def test_a_mini_model_is_smaller_and_has_the_switches_of_its_variant(name: str) -> None:
     mini, full = tiers.get(name, "mini"), workloads.get(name)
-    assert mini.model_config.keys() - ARCHITECTURE == full.model_config.keys()
+    more = mini.model_config.keys() - full.model_config.keys()
+    assert full.model_config.keys() <= mini.model_config.keys()
+    assert more <= ARCHITECTURE | AUGMENTATION
     assert mini.model_overrides.keys() == full.model_overrides.keys()
     for key, value in mini.model_overrides.items():
         assert mini.model_config[key] == value
