@@ -65,7 +65,7 @@ def test_what_cannot_be_done_is_one_sentence_and_status_two(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["prepare", "wmt", "--tier", "mini", "--data_dir", "x"],
+        ["prepare", "wnt", "--tier", "mini", "--data_dir", "x"],
         ["prepare", "ogbg", "--data_dir", "x"],
         ["prepare", "ogbg", "--tier", "maxi", "--data_dir", "x"],
         ["convert", "--data_dir", "x"],
