@@ -25,8 +25,22 @@ from spec import calls, tiers
 from spec.submission import ForwardPassMode, LossType, ParameterType, ShapeTuple
 from spec.workloads import base_name
 
-CASES = [(name, framework) for name in workloads.names("mini") for framework in FRAMEWORKS]
-WITH_DROPOUT = [case for case in CASES if tiers.get(case[0], "mini").dropout_rate is not None]
+IN_MINI = (*workloads.names("mini"), *workloads.development_names("mini"))
+NAMES = (*workloads.names("mini"), *workloads.development_names("full"))
+
+
+def tier_of(name: str) -> str:
+    """The smallest tier of a workload."""
+    return "mini" if name in IN_MINI else "full"
+
+
+def has_dropout(name: str) -> bool:
+    return tiers.get(name, tier_of(name)).dropout_rate is not None
+
+
+CASES = [(name, framework) for name in NAMES for framework in FRAMEWORKS]
+WITH_DROPOUT = [case for case in CASES if has_dropout(case[0])]
+WITHOUT_DROPOUT = [case for case in CASES if not has_dropout(case[0])]
 ROWS = 4
 
 
@@ -46,12 +60,12 @@ class AnyText:
 
 
 class Case:
-    """A workload of the mini tier with parameters and a batch on the device."""
+    """A workload of its smallest tier with parameters and a batch on the device."""
 
     def __init__(self, name: str, framework: str) -> None:
         self.backend = backend(framework)
         self.is_jax = framework == "jax"
-        self.workload: Any = workloads.load(name, framework, "mini", backend=self.backend)
+        self.workload: Any = workloads.load(name, framework, tier_of(name), backend=self.backend)
         self.key = self.backend.seed_key(0)
         self.params, self.model_state = self.workload.init_model_fn(self.key)
         self.numpy_batch = self.workload.synthetic_batch(ROWS)
@@ -239,6 +253,16 @@ def test_the_default_rate_of_dropout_is_the_documented_one(with_dropout: Case) -
     np.testing.assert_allclose(default, documented, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "case", [c for c in WITHOUT_DROPOUT if c[0] == base_name(c[0])], ids="-".join
+)
+def test_a_model_without_dropout_trains_at_its_default_rate_none(case: tuple[str, str]) -> None:
+    found, train = made(*case), ForwardPassMode.TRAIN
+    default = array(found.forward(train)[0])
+    dropped = array(found.forward(train, rate=0.5)[0])
+    np.testing.assert_allclose(default, dropped, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.clause("SUB-15")
 def test_the_loss_is_the_sum_over_what_the_mask_lets_through(case: Case) -> None:
     logits, _ = case.forward()
@@ -311,7 +335,7 @@ def test_what_is_registered_is_there_in_both_tiers_but_for_two_workloads() -> No
 
 
 def test_both_frameworks_make_the_same_synthetic_batches() -> None:
-    for name in workloads.names("mini"):
+    for name in NAMES:
         first, second = (
             made(name, framework).workload.synthetic_batch(ROWS) for framework in FRAMEWORKS
         )

@@ -55,6 +55,25 @@ def test_a_workload_is_its_row_of_the_specification(name: str, framework: str, t
     assert workload.tier.value == tier
 
 
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize(
+    ("name", "tier"), [("mnist", "full"), ("mnist", "mini"), ("cifar", "full")]
+)
+def test_development_workloads_are_loaded_by_name_and_not_listed(
+    name: str, tier: str, framework: str
+) -> None:
+    workload = workloads.load(name, framework, tier, backend=backend(framework))
+    assert workload.spec == tiers.get(name, tier)
+    assert (workload.name, workload.framework, workload.tier.value) == (name, framework, tier)
+    assert name in workloads.development_names(tier)
+    assert name not in workloads.names(tier)
+
+
+def test_development_names_of_an_unknown_tier_are_an_error() -> None:
+    with pytest.raises(UserError, match="unknown tier 'midi'"):
+        workloads.development_names("midi")
+
+
 def test_an_older_version_has_its_own_budget() -> None:
     workload = workloads.load("ogbg", "pytorch", version="v0.5", backend=backend("pytorch"))
     assert (
@@ -69,6 +88,9 @@ def test_an_older_version_has_its_own_budget() -> None:
     [
         ({"name": "ogbg_gleu"}, "unknown full workload 'ogbg_gleu'; did you mean ogbg_gelu"),
         ({"name": "obgb", "tier": "mini"}, "unknown mini workload 'obgb'; did you mean ogbg"),
+        ({"name": "mnits"}, "unknown full workload 'mnits'; did you mean mnist"),
+        ({"name": "minst", "tier": "mini"}, "unknown mini workload 'minst'; did you mean mnist"),
+        ({"name": "cifar", "tier": "mini"}, "cifar has no mini tier.*: choose the full one"),
         ({"name": "ogbg", "framework": "torch"}, "unknown framework 'torch'"),
         ({"name": "ogbg", "tier": "midi"}, "unknown tier 'midi': choose one of full, mini"),
         ({"name": "ogbg", "version": "v9"}, "v9"),
