@@ -60,6 +60,9 @@ _CIFAR = WorkloadSpec(
     train_stddev=(0.24703233, 0.24348505, 0.26158768),
     model_config=MappingProxyType({"num_classes": 10, "crop_size": 32, "padding_size": 4}),
 )
+# The targets are chosen, not set by the rules' procedure. NadamW at the third point of its search
+# space, seeds 0 to 2, PyTorch: after 1,207 steps, three fifths of the hint, accuracies are 0.912 to
+# 0.914 (validation) and 0.902 to 0.924 (test); rounded to the easier side.
 _MINI_MNIST = replace(
     _MNIST,
     validation_target_value=0.9,
