@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from algoperf_ref import run, workloads
+from algoperf_ref import run
 from algoperf_ref.errors import UserError
 from algoperf_ref.flags import normalised, switch
 from algoperf_ref.harness.options import CLOCKS
@@ -82,16 +82,7 @@ def _study(
     work = _work(progress, retry_failed=how["retry_failed"])
     if how["dry_run"]:
         print(report.plan_text(options, part, progress, work, len(all_tasks)), end="")
-        missing = _missing(options, mine)
-        if missing:
-            print(f"note: not in this version of algoperf-ref yet: {', '.join(missing)}")
         return 0
-    missing = _missing(options, mine)
-    if missing:
-        raise UserError(
-            f"--workloads: this version of algoperf-ref cannot train {', '.join(missing)} yet "
-            f"(it has {', '.join(workloads.names(options.tier))})"
-        )
     seed = files.begin(options.directory, configuration, cost, part, command_line)
     options = replace(options, rng_seed=seed)
     print(report.plan_text(options, part, progress, work, len(all_tasks)))
@@ -155,11 +146,6 @@ def _work(progress: dict[Task, Progress], *, retry_failed: bool) -> list[Task]:
     """Returns the trials to run now."""
     states = {State.WAITING, State.STARTED} | ({State.FAILED} if retry_failed else set())
     return [task for task, found in progress.items() if found.state in states]
-
-
-def _missing(options: StudyOptions, work: Sequence[Task]) -> list[str]:
-    known = workloads.names(options.tier)
-    return [name for name in dict.fromkeys(task.workload for task in work) if name not in known]
 
 
 _SWITCHES = {

@@ -878,7 +878,7 @@ def test_columns_that_are_missing_are_named(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("full_table")
 def test_an_unknown_workload_is_checked_as_far_as_it_goes(tmp_path: Path) -> None:
     rows = change(3, accumulated_eval_time=1.0)(official())
-    found = audited(official_log(tmp_path, rows, "mnist"), EXTERNAL)
+    found = audited(official_log(tmp_path, rows, "translation"), EXTERNAL)
     assert any("AUDIT-3" in str(problem) for problem in found.problems)
     assert "evaluation period, budget and targets of an unknown workload" in found.unchecked
 

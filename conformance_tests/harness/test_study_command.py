@@ -313,7 +313,6 @@ def test_further_flags_reach_the_run(command: Command, tmp_path: Path) -> None:
         (["--slice=4/3"], "--slice is '4/3'"),
         (["--experiment_name=../other"], "must stay inside"),
         (["--framework=jax", "--nproc_per_node=2"], "--nproc_per_node starts PyTorch's"),
-        (["--tier=full", "--workloads=base"], "cannot train"),
         (["--", "--study=1"], "--study stands after --"),
         (["--", "--overwrite"], "--overwrite stands after --"),
         (["--", "--trace_steps=-1"], "--trace_steps is -1"),
