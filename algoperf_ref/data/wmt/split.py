@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from algoperf_ref.data import batches
 from algoperf_ref.data.batches import WEIGHTS, Batch, Part, in_order
 from algoperf_ref.data.streams import ShuffledStream
-from algoperf_ref.data.wmt.layout import VOCABULARY, Layout
+from algoperf_ref.data.wmt.layout import Layout
 from algoperf_ref.data.wmt.packing import PackingPlan, packed_batch
 from algoperf_ref.data.wmt.store import SIDES, TokenStore, read_info
 from algoperf_ref.data.wmt.tokenizer import END, Tokenizer
@@ -58,7 +58,7 @@ def open_split(
     *,
     expected_pairs: int,
     max_length: int,
-    vocabulary: int | None = None,
+    vocabulary: int,
 ) -> WmtSplit:
     """Maps the tokens of a split into memory.
 
@@ -68,7 +68,7 @@ def open_split(
       split: ``train``, ``eval_train`` (the same examples), ``validation`` or ``test``.
       expected_pairs: of the split, before long ones are left out.
       max_length: longest sentence, in pieces with the end.
-      vocabulary: pieces of the tokenizer; None for the tier's.
+      vocabulary: pieces that the tokenizer must have.
 
     Raises:
       MissingDataError: the data are not prepared.
@@ -81,7 +81,7 @@ def open_split(
         raise MissingDataError(
             f"no tokens of the {split} split in {directory}; run: {layout.prepare_command()}"
         )
-    tokenizer = Tokenizer(layout.tokenizer, vocabulary or VOCABULARY[layout.tier])
+    tokenizer = Tokenizer(layout.tokenizer, vocabulary)
     if info.tokenizer != tokenizer.sha256:
         raise UserError(
             f"{directory} was made with another tokenizer than {layout.tokenizer}; delete "

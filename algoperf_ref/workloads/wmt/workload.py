@@ -132,6 +132,7 @@ class WmtWorkload(BaseWorkload):
             split,
             expected_pairs=expected_examples,
             max_length=self._sizes.max_len,
+            vocabulary=self._sizes.vocab_size,
         )
         self._tokenizer = pairs.tokenizer
         return pairs
