@@ -7,7 +7,6 @@ Source: Workload facts (librispeech_data), 1.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,17 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from algoperf_ref.data.files import atomic_file
+from algoperf_ref.data.sentence_pieces import (
+    END,
+    START,
+    UNKNOWN,
+    import_sentencepiece,
+    special_ids,
+    train_unigram,
+)
 from algoperf_ref.errors import MissingDataError, UserError
 
 ASKED_PIECES: Mapping[str, int] = MappingProxyType({"full": 1024, "mini": 64})
 """Pieces that training is asked for. The few words of the mini tier do not make as many."""
-UNKNOWN, BEGIN, END = 0, 1, 2
-"""Numbers of the special pieces."""
 MAX_CHARACTERS = 10_000_000
 """Training stops reading transcripts after as many; LibriSpeech's part has fewer."""
-
-_QUIET = 2  # log errors only
 
 
 class Tokenizer:
@@ -46,7 +48,7 @@ class Tokenizer:
           MissingDataError: there is no such file.
           UserError: it is no such model, or one with other special pieces.
         """
-        processor = _sentencepiece().SentencePieceProcessor
+        processor = import_sentencepiece().SentencePieceProcessor
         self.path = path
         try:
             self._content = path.read_bytes()
@@ -63,11 +65,11 @@ class Tokenizer:
             raise UserError(
                 f"{path} is no SentencePiece model ({error}); put the tokenizer there, or delete it"
             ) from error
-        found = (self._processor.unk_id(), self._processor.bos_id(), self._processor.eos_id())
-        if found != (UNKNOWN, BEGIN, END):
+        found = special_ids(self._processor)
+        if found != (UNKNOWN, START, END):
             raise UserError(
                 f"{path} has the unknown, first and last piece {found}, the benchmark's tokenizer "
-                f"{(UNKNOWN, BEGIN, END)}: it belongs to something else"
+                f"{(UNKNOWN, START, END)}: it belongs to something else"
             )
 
     def __len__(self) -> int:
@@ -133,26 +135,8 @@ def train(
     Raises:
       UserError: the texts do not make as many pieces.
     """
-    trainer = _sentencepiece().SentencePieceTrainer
-    model = io.BytesIO()
-    try:
-        trainer.train(
-            sentence_iterator=_first(texts, MAX_CHARACTERS),
-            model_writer=model,
-            model_type="unigram",
-            vocab_size=pieces,
-            character_coverage=1.0,
-            hard_vocab_limit=hard_limit,
-            minloglevel=_QUIET,
-        )
-    except RuntimeError as error:
-        said = str(error).rsplit("] ", 1)[-1]
-        raise UserError(
-            f"no tokenizer of {pieces} pieces can be trained on these transcripts ({said}); are "
-            "they complete?"
-        ) from error
-    with atomic_file(path) as file:
-        file.write(model.getvalue())
+    lines = _first(texts, MAX_CHARACTERS)
+    train_unigram(path, lines, pieces, hard_vocab_limit=hard_limit)
 
 
 def _first(texts: Iterable[str], characters: int) -> Iterator[str]:
@@ -163,16 +147,6 @@ def _first(texts: Iterable[str], characters: int) -> Iterator[str]:
         seen += len(text)
         if seen >= characters:
             return
-
-
-def _sentencepiece() -> Any:
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise UserError(
-            'the transcripts need sentencepiece: pip install "algoperf-ref[data]"'
-        ) from error
-    return sentencepiece
 
 
 def check_pieces(tokenizer: Tokenizer, tier: str) -> None:

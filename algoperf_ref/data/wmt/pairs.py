@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -12,8 +13,6 @@ from algoperf_ref.errors import MissingDataError, UserError
 
 Pair = tuple[str, str]
 """A German sentence and its English translation."""
-
-_BLOCK = 1_000
 
 
 class PairSource(Protocol):
@@ -51,7 +50,7 @@ class ParallelText:
         Raises:
           UserError: the two files have different numbers of lines.
         """
-        counts = [_count_lines(self._file(split, language)) for language in LANGUAGES]
+        counts = [self._num_lines(split, language) for language in LANGUAGES]
         if counts[0] != counts[1]:
             german, english = (self._file(split, language) for language in LANGUAGES)
             raise UserError(
@@ -69,6 +68,10 @@ class ParallelText:
         self.count(split)
         german, english = (_lines(self._file(split, language)) for language in LANGUAGES)
         return zip(german, english, strict=True)
+
+    @functools.cache  # noqa: B019  (there are six files, and one object in a preparation)
+    def _num_lines(self, split: str, language: str) -> int:
+        return _count_lines(self._file(split, language))
 
     def _file(self, split: str, language: str) -> Path:
         path = self._root / f"{split}.{language}"

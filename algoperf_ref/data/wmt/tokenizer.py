@@ -1,4 +1,4 @@
-"""The tokenizer: one vocabulary of pieces for both languages.
+"""The tokenizer: one vocabulary of pieces for both languages; padding has the unknown piece's id.
 
 Source: Workload facts (wmt), 5 and 7.
 """
@@ -6,7 +6,6 @@ Source: Workload facts (wmt), 5 and 7.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from algoperf_ref.data.files import atomic_file
-from algoperf_ref.data.tfds_store import INSTALL_HINT
+from algoperf_ref.data.sentence_pieces import (
+    END,
+    START,
+    UNKNOWN,
+    import_sentencepiece,
+    special_ids,
+    train_unigram,
+)
 from algoperf_ref.data.wmt.pairs import Pair
 from algoperf_ref.errors import MissingDataError, UserError
 
-UNKNOWN, START, END = 0, 1, 2
-"""Ids of special pieces; padding has the id of unknown pieces."""
 TRAINING_BYTES = 10**7
 """Text that a tokenizer is trained on, German and English lines in turn."""
-
-
-def import_sentencepiece() -> Any:
-    """The sentencepiece module.
-
-    Raises:
-      UserError: it is not installed.
-    """
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise UserError(f"the tokenizer needs sentencepiece ({error}): {INSTALL_HINT}") from error
-    return sentencepiece
 
 
 class Tokenizer:
@@ -69,7 +59,7 @@ class Tokenizer:
         found = self._processor.get_piece_size()
         if found != vocabulary:
             raise UserError(f"{path} has {found:,} pieces, expected {vocabulary:,}; {mend}")
-        special = tuple(getattr(self._processor, name)() for name in ("unk_id", "bos_id", "eos_id"))
+        special = special_ids(self._processor)
         if special != (UNKNOWN, START, END):
             raise UserError(
                 f"{path} has the ids {special} for unknown, start and end, expected "
@@ -116,31 +106,6 @@ def training_lines(pairs: Iterable[Pair], size: int = TRAINING_BYTES) -> Iterato
 
 
 def train(path: Path, lines: Iterable[str], vocabulary: int) -> None:
-    """Trains a unigram model and writes it; the same lines give the same bytes.
-
-    Args:
-      path: of the model; must not exist.
-      lines: text.
-      vocabulary: number of pieces.
-
-    Raises:
-      UserError: the text is too small for so many pieces.
-    """
-    sentencepiece = import_sentencepiece()
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
-            model_writer=model,
-            vocab_size=vocabulary,
-            model_type="unigram",
-            character_coverage=1.0,
-            num_threads=1,  # sums of floats depend on how many there are
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise UserError(
-            f"no tokenizer of {vocabulary:,} pieces can be trained on this text ({error})"
-        ) from error
-    with atomic_file(path) as file:
-        file.write(model.getvalue())
+    """Trains a tokenizer of this size; see :func:`sentence_pieces.train_unigram`."""
+    # Sums of floats depend on the number of threads.
+    train_unigram(path, lines, vocabulary, num_threads=1)

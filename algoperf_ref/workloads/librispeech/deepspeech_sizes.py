@@ -14,7 +14,6 @@ _OPTIONAL = (
     "subsampling_channels",
     "batch_norm_momentum",
 )
-_MASKS = ("freq_mask_count", "freq_mask_max_bins", "time_mask_count", "time_mask_max_ratio")
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,13 @@ class DeepspeechSizes:
     def of(cls, spec: WorkloadSpec) -> DeepspeechSizes:
         """Reads the sizes of a workload; what its row does not say is that of the full size."""
         config = spec.model_config
-        masks = {name: config[name] for name in _MASKS if name in config}
         return cls(
             num_outputs=config["num_outputs"],
             use_tanh=config["use_tanh"],
             enable_residual_connections=config["enable_residual_connections"],
             enable_decoder_layer_norm=config["enable_decoder_layer_norm"],
             layernorm_everywhere=config["layernorm_everywhere"],
-            spec_augment=SpecAugment(**masks) if config["use_specaug"] else None,
+            spec_augment=SpecAugment.of(config),
             **{name: config[name] for name in _OPTIONAL if name in config},
         )
 
