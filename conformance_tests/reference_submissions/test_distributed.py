@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
 
-from reference_submissions.external_tuning.nadamw import submission_pytorch as submission
+from conformance_tests.reference_submissions.training import PATHS
 
+EXTERNAL = [path for path in PATHS if path.startswith("external_tuning")]
 # Four examples with unequal weights, so that the two halves hold unequal numbers of valid ones.
 INPUTS = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [3.0, -2.0], [0.1, 0.7]])
 TARGETS = torch.tensor([1.0, -2.0, 0.5, 3.0])
@@ -19,7 +22,7 @@ WEIGHTS = torch.tensor([1.0, 1.0, 1.0, 0.0])
 
 
 class _Regression:
-    """Weighted squared error of a linear model."""
+    """Weighted squared error of a small network."""
 
     step_hint = 10
     metrics_logger = None
@@ -32,20 +35,29 @@ class _Regression:
         return {"summed": errors.sum(), "n_valid_examples": mask_batch.sum(), "per_example": errors}
 
 
-def _train(wrap, rows) -> torch.Tensor:
-    values = {"learning_rate": 0.1, "warmup_steps": 0, "weight_decay": 0.0, "grad_clip": 0.5}
+def _train(path: str, wrap, rows) -> np.ndarray:
+    """All weights after a few steps."""
+    submission = importlib.import_module(f"reference_submissions.{path}.submission_pytorch")
+    values = {
+        "learning_rate": 0.1,
+        "warmup_steps": 0,
+        "weight_decay": 0.01,
+        "grad_clip": 0.5,
+        "preconditioner_interval": 2,
+    }
     hyperparameters = namedtuple("Hyperparameters", values)(**values)
-    linear = torch.nn.Linear(2, 1)
-    torch.nn.init.constant_(linear.weight, 0.3)
-    torch.nn.init.zeros_(linear.bias)
-    model, workload = wrap(linear), _Regression()
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
+    with torch.no_grad():
+        for p in network.parameters():
+            p.copy_(torch.linspace(-0.4, 0.5, p.numel()).reshape(p.shape))
+    model, workload = wrap(network), _Regression()
     state = submission.init_optimizer_state(workload, model, None, hyperparameters, None)
     batch = {"inputs": INPUTS[rows], "targets": TARGETS[rows], "weights": WEIGHTS[rows]}
-    for step in range(3):
+    for step in range(5):
         submission.update_params(
             workload, model, None, None, hyperparameters, batch, None, state, [], step, None
         )
-    return linear.weight.detach()
+    return torch.cat([p.detach().ravel() for p in network.parameters()]).numpy()
 
 
 def _process(rank: int, folder: str) -> None:
@@ -53,13 +65,34 @@ def _process(rank: int, folder: str) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
-    weight = _train(torch.nn.parallel.DistributedDataParallel, slice(2 * rank, 2 * rank + 2))
-    np.save(Path(folder) / f"{rank}.npy", weight.numpy())
+    rows = slice(2 * rank, 2 * rank + 2)
+    wrap = torch.nn.parallel.DistributedDataParallel
+    weights = {path: _train(path, wrap, rows) for path in EXTERNAL}
+    np.savez(Path(folder) / f"{rank}.npz", **weights)
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_take_the_steps_of_one_on_the_whole_batch(tmp_path: Path):
-    torch.multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
-    expected = _train(lambda model: model, slice(0, 4)).numpy()
-    for rank in range(2):
-        np.testing.assert_allclose(np.load(tmp_path / f"{rank}.npy"), expected, rtol=1e-5)
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
+    """The weights of each process by submission."""
+    folder = tmp_path_factory.mktemp("processes")
+    torch.multiprocessing.spawn(_process, (str(folder),), nprocs=2)
+    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)]
+
+
+@pytest.mark.parametrize("path", EXTERNAL)
+def test_two_processes_take_the_steps_of_one_on_the_whole_batch(path, two_processes):
+    first, second = (weights[path] for weights in two_processes)
+    np.testing.assert_array_equal(first, second)
+    expected = _train(path, lambda model: model, slice(0, 4))
+    # Adam's first steps divide by the root of tiny second moments.
+    np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_ascent_of_sam_needs_the_gradient_of_all_processes(two_processes):
+    """The test above could not tell otherwise: each half has another gradient."""
+    halves = [
+        _train("external_tuning.sam", lambda model: model, slice(2 * r, 2 * r + 2)) for r in (0, 1)
+    ]
+    ours = two_processes[0]["external_tuning.sam"]
+    assert all(np.abs(half - ours).max() > 1e-2 for half in halves)

@@ -19,6 +19,9 @@ from spec.submission import ForwardPassMode
 LOG_PERIOD_STEPS = 100
 """Loss, gradient norm and learning rate go to the metrics logger once in so many steps."""
 
+TINY = 1e-30
+"""Keeps a gradient of zero from a division by zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
@@ -36,8 +39,10 @@ class TrainingStep:
 
 def initializer(
     settings: Callable[[Any, int], Settings],
-    update_rule: Callable[[Settings], optax.GradientTransformation],
+    update_rule: Callable[..., optax.GradientTransformation],
     schedule: Callable[..., Schedule],
+    *,
+    scales_itself: bool = False,
 ) -> Callable[..., tuple[Any, TrainingStep]]:
     """Puts the parts of a submission together to its ``init_optimizer_state``.
 
@@ -47,6 +52,8 @@ def initializer(
         learning rate (:mod:`reference_submissions._common.update_rules_jax`).
       schedule: called with the settings and the array namespace ``xp``
         (:mod:`reference_submissions._common.schedules`).
+      scales_itself: the update rule is called with the settings and the learning rate (finished
+        steps -> rate), and makes steps of that rate in place of directions.
 
     Returns:
       The function of the submission API. Its result is the arrays of the optimizer state, and the
@@ -58,7 +65,7 @@ def initializer(
     ) -> tuple[Any, TrainingStep]:
         del model_state, rng
         chosen = settings(hyperparameters, workload.step_hint)
-        optimizer = _optimizer(chosen, update_rule(chosen), schedule(chosen, xp=jnp))
+        optimizer = _optimizer(chosen, update_rule, schedule(chosen, xp=jnp), scales_itself)
         replicated = jax_sharding_utils.get_replicate_sharding()
         batch_sharded = jax_sharding_utils.get_batch_dim_sharding()
         run = jax.jit(
@@ -75,12 +82,26 @@ def initializer(
 
 
 def _optimizer(
-    settings: Settings, update_rule: optax.GradientTransformation, factor: Schedule
+    settings: Settings,
+    update_rule: Callable[..., optax.GradientTransformation],
+    factor: Schedule,
+    scales_itself: bool,
 ) -> optax.GradientTransformation:
     """Clipping, update rule, scheduled learning rate, in this order."""
+
+    def rate(count: Any) -> Any:
+        return settings.learning_rate * factor(count)
+
     clip = [] if settings.grad_clip is None else [optax.clip_by_global_norm(settings.grad_clip)]
-    scale = optax.scale_by_learning_rate(lambda count: settings.learning_rate * factor(count))
-    return optax.chain(*clip, update_rule, scale)
+    if scales_itself:
+        return optax.chain(*clip, update_rule(settings, rate), optax.scale(-1.0))
+    return optax.chain(*clip, update_rule(settings), optax.scale_by_learning_rate(rate))
+
+
+def _ascended(params: Any, grads: Any, rho: float) -> Any:
+    """Moves the parameters by ``rho`` along the normalised gradient."""
+    scale = rho / jnp.maximum(optax.tree.norm(grads), TINY)
+    return jax.tree.map(lambda p, g: p + scale * g, params, grads)
 
 
 def _step(
@@ -93,18 +114,23 @@ def _step(
     batch: Any,
     rng: jax.Array,
 ) -> tuple[Any, Any, Any, jax.Array, jax.Array]:
-    """One training step on a global batch. The loss is the mean over the valid examples."""
+    """One training step on a global batch. The loss is the mean over the valid examples.
+
+    With a positive ``settings.rho`` the gradient is that of the loss, on the same batch and with
+    the same random numbers, at the parameters moved by rho along the plain gradient. Loss and
+    model state are those of the parameters themselves.
+    """
     # A rate that is a Python number lets the model leave dropout out of the compiled step.
     dropout = {} if settings.dropout_rate is None else {"dropout_rate": settings.dropout_rate}
 
-    def mean_loss(params: Any) -> tuple[jax.Array, Any]:
+    def mean_loss(params: Any, update_batch_norm: bool = True) -> tuple[jax.Array, Any]:
         logits, new_model_state = workload.model_fn(
             params,
             batch,
             model_state,
             ForwardPassMode.TRAIN,
             rng,
-            update_batch_norm=True,
+            update_batch_norm=update_batch_norm,
             **dropout,
         )
         loss = workload.loss_fn(
@@ -115,10 +141,13 @@ def _step(
         )
         return loss["summed"] / loss["n_valid_examples"], new_model_state
 
-    (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+    (loss, new_model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+    if settings.rho:
+        near = _ascended(params, grads, settings.rho)
+        grads, _ = jax.grad(partial(mean_loss, update_batch_norm=False), has_aux=True)(near)
     updates, opt_state = optimizer.update(grads, opt_state, params)
     params = optax.apply_updates(params, updates)
-    return opt_state, params, model_state, loss, optax.tree.norm(grads)
+    return opt_state, params, new_model_state, loss, optax.tree.norm(grads)
 
 
 def update_params(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import torch.distributed
 
 from reference_submissions._common.schedules import Schedule
 from reference_submissions._common.settings import Settings
+from reference_submissions._common.sharpness_torch import ascended, replayed_random_numbers
 from spec.submission import ForwardPassMode
 
 LOG_PERIOD_STEPS = 100
@@ -25,20 +27,26 @@ class StepOptions:
       dropout_rate: rate given to ``model_fn``; None leaves the workload's default.
       label_smoothing: given to ``loss_fn``.
       grad_clip: largest global norm of the gradient; None does not clip.
+      rho: radius of sharpness-aware minimisation; 0 takes the plain gradient.
     """
 
     dropout_rate: float | None
     label_smoothing: float
     grad_clip: float | None
+    rho: float = 0.0
 
     def state_dict(self) -> dict[str, float | None]:
         """Returns the options by name."""
         return dataclasses.asdict(self)
 
     def load_state_dict(self, state_dict: dict[str, float | None]) -> None:
-        """Sets the options from :meth:`state_dict`."""
+        """Sets the options from :meth:`state_dict`.
+
+        A field that is not there, since the checkpoint is older than the field, keeps its value.
+        """
         for field in dataclasses.fields(self):
-            setattr(self, field.name, state_dict[field.name])
+            if field.name in state_dict:
+                setattr(self, field.name, state_dict[field.name])
 
 
 def initializer(
@@ -74,7 +82,9 @@ def initializer(
         return {
             "optimizer": optimizer,
             "scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: float(factor(n))),
-            "options": StepOptions(chosen.dropout_rate, chosen.label_smoothing, chosen.grad_clip),
+            "options": StepOptions(
+                chosen.dropout_rate, chosen.label_smoothing, chosen.grad_clip, chosen.rho
+            ),
         }
 
     return init_optimizer_state
@@ -95,6 +105,49 @@ def _global_sum(value: torch.Tensor) -> torch.Tensor:
     return value
 
 
+def _backward(
+    workload: Any,
+    model: torch.nn.Module,
+    model_state: Any,
+    batch: Any,
+    rng: Any,
+    options: StepOptions,
+    update_batch_norm: bool,
+) -> tuple[torch.Tensor, Any]:
+    """Leaves the gradient of the mean loss in ``.grad``.
+
+    The loss is the mean over the valid examples of all processes. DistributedDataParallel averages
+    the gradients over the processes, so each process takes its own sum of losses times the number
+    of processes over the global number of valid examples.
+
+    Returns:
+      The loss that was differentiated, and the model state.
+    """
+    dropout = {} if options.dropout_rate is None else {"dropout_rate": options.dropout_rate}
+    logits, model_state = workload.model_fn(
+        model,
+        batch,
+        model_state,
+        ForwardPassMode.TRAIN,
+        rng,
+        update_batch_norm=update_batch_norm,
+        **dropout,
+    )
+    losses = workload.loss_fn(
+        label_batch=batch["targets"],
+        logits_batch=logits,
+        mask_batch=batch.get("weights"),
+        label_smoothing=options.label_smoothing,
+    )
+    num_valid = losses["n_valid_examples"]
+    num_processes = _num_processes()
+    if num_processes > 1:
+        num_valid = _global_sum(num_valid) / num_processes
+    loss: torch.Tensor = losses["summed"] / num_valid
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss, model_state
+
+
 def update_params(
     workload: Any,
     current_param_container: torch.nn.Module,
@@ -111,9 +164,8 @@ def update_params(
 ) -> tuple[Any, Any, Any]:
     """Does one training step; the model and the optimizer are changed in place.
 
-    The loss is the mean over the valid examples of all processes. DistributedDataParallel averages
-    the gradients over the processes, so each process takes its own sum of losses times the number
-    of processes over the global number of valid examples.
+    With a positive ``rho`` the gradient is that of the loss, on the same batch and with the same
+    random numbers, at the parameters moved by rho along the plain gradient.
 
     Returns:
       Optimizer state, model, model state.
@@ -121,29 +173,15 @@ def update_params(
     del current_params_types, hyperparameters, loss_type, eval_results, train_state
     optimizer, options = optimizer_state["optimizer"], optimizer_state["options"]
     model = current_param_container
-    dropout = {} if options.dropout_rate is None else {"dropout_rate": options.dropout_rate}
     optimizer.zero_grad(set_to_none=True)
-    logits, model_state = workload.model_fn(
-        model,
-        batch,
-        model_state,
-        ForwardPassMode.TRAIN,
-        rng,
-        update_batch_norm=True,
-        **dropout,
-    )
-    losses = workload.loss_fn(
-        label_batch=batch["targets"],
-        logits_batch=logits,
-        mask_batch=batch.get("weights"),
-        label_smoothing=options.label_smoothing,
-    )
-    num_valid = losses["n_valid_examples"]
-    num_processes = _num_processes()
-    if num_processes > 1:
-        num_valid = _global_sum(num_valid) / num_processes
-    loss = losses["summed"] / num_valid
-    loss.backward()
+    replayed = replayed_random_numbers(model) if options.rho else contextlib.nullcontext()
+    with replayed:
+        loss, model_state = _backward(
+            workload, model, model_state, batch, rng, options, update_batch_norm=True
+        )
+    if options.rho:
+        with ascended(model, options.rho):
+            _backward(workload, model, model_state, batch, rng, options, update_batch_norm=False)
 
     # The same decision on all processes, although only the first one has a logger.
     log_now = global_step % LOG_PERIOD_STEPS == 0
@@ -155,7 +193,7 @@ def update_params(
     optimizer.step()
     optimizer_state["scheduler"].step()
     if log_now and grad_norm is not None:
-        mean_loss = _global_sum(loss) / num_processes
+        mean_loss = _global_sum(loss) / _num_processes()
         if workload.metrics_logger is not None:
             workload.metrics_logger.append_scalar_metrics(
                 {

@@ -25,6 +25,10 @@ class Settings:
       dropout_rate: rate given to ``model_fn``; None leaves the workload's default.
       label_smoothing: given to ``loss_fn``, which ignores it where it makes no sense.
       grad_clip: largest global norm of the gradient; None does not clip.
+      rho: radius of sharpness-aware minimisation: the gradient is taken so far up the plain
+        gradient; 0 takes the plain one.
+      block_size: largest size of a block along an axis; Shampoo only.
+      preconditioner_interval: steps from one preconditioner to the next; Shampoo only.
     """
 
     learning_rate: float
@@ -39,6 +43,9 @@ class Settings:
     dropout_rate: float | None = None
     label_smoothing: float = 0.0
     grad_clip: float | None = None
+    rho: float = 0.0
+    block_size: int = 128
+    preconditioner_interval: int = 20
 
     @property
     def decay_steps(self) -> int:
@@ -59,20 +66,24 @@ _PLAIN_FIELDS = (
     "dropout_rate",
     "label_smoothing",
     "grad_clip",
+    "rho",
+    "block_size",
+    "preconditioner_interval",
 )
 
 
-def _from_hyperparameters(hyperparameters: Any, total_steps: int) -> Settings:
+def _from_hyperparameters(hyperparameters: Any, total_steps: int, defaults: Any) -> Settings:
     """Reads the settings of one tuning trial.
 
     The names are those of the benchmark's search spaces. Three quantities have two spellings:
     ``beta1`` or ``one_minus_beta1``, ``beta2`` or ``one_minus_beta2`` (both useful for sampling
     on a log scale), ``warmup_steps`` or ``warmup_factor`` (a fraction of ``total_steps``). Absent
-    fields take the defaults of :class:`Settings`.
+    fields take the algorithm's defaults, and those of :class:`Settings` after them.
 
     Args:
       hyperparameters: named tuple of the trial; a learning rate and a warm-up are required.
       total_steps: steps of the schedule.
+      defaults: of the algorithm, by field of :class:`Settings`.
 
     Returns:
       The settings. The hyperparameters are not changed.
@@ -84,7 +95,7 @@ def _from_hyperparameters(hyperparameters: Any, total_steps: int) -> Settings:
     for first, second in _SPELLINGS:
         if first in given and second in given:
             raise ValueError(f"the search space has both {first!r} and {second!r}; keep one")
-    values = {name: given[name] for name in _PLAIN_FIELDS if name in given}
+    values = {**defaults, **{name: given[name] for name in _PLAIN_FIELDS if name in given}}
     for name in ("beta1", "beta2"):
         if name in given:
             values[name] = given[name]
@@ -101,12 +112,21 @@ def _from_hyperparameters(hyperparameters: Any, total_steps: int) -> Settings:
     return Settings(given["learning_rate"], warmup_steps, total_steps, **values)
 
 
-def tuned(hyperparameters: Any, step_hint: int) -> Settings:
-    """Settings of an external-tuning trial: the schedule ends at the step hint."""
-    return _from_hyperparameters(hyperparameters, step_hint)
+def tuned(hyperparameters: Any, step_hint: int, **defaults: Any) -> Settings:
+    """Settings of an external-tuning trial: the schedule ends at the step hint.
+
+    Args:
+      hyperparameters: named tuple of the trial.
+      step_hint: the workload's step hint.
+      defaults: fields of :class:`Settings` in which an algorithm's defaults are others.
+
+    Returns:
+      The settings.
+    """
+    return _from_hyperparameters(hyperparameters, step_hint, defaults)
 
 
 def target_setting(hyperparameters: Any, step_hint: int) -> Settings:
     """Settings of a target-setting trial: the schedule ends with the run
     (:mod:`spec.target_setting`)."""
-    return _from_hyperparameters(hyperparameters, target_setting_steps(step_hint))
+    return _from_hyperparameters(hyperparameters, target_setting_steps(step_hint), {})

@@ -5,7 +5,8 @@ The adapter puts gradient clipping in front and the scheduled, negated learning 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,46 @@ def adamw(settings: Settings) -> optax.GradientTransformation:
     return optax.chain(
         optax.scale_by_adam(settings.beta1, settings.beta2, settings.epsilon),
         optax.add_decayed_weights(settings.weight_decay),
+    )
+
+
+def lamb(settings: Settings) -> optax.GradientTransformation:
+    """LAMB (optax): AdamW's step of each tensor, made as long as the tensor."""
+    return optax.chain(
+        optax.scale_by_adam(settings.beta1, settings.beta2, settings.epsilon),
+        optax.add_decayed_weights(settings.weight_decay),
+        optax.scale_by_trust_ratio(),
+    )
+
+
+def adafactor(
+    settings: Settings, learning_rate: Callable[[Any], Any]
+) -> optax.GradientTransformation:
+    """Adafactor (the parts of optax), with momentum and decoupled weight decay.
+
+    ``optax.adafactor`` puts the same parts together, but its second moment has a decay that does
+    not come from ``beta2``, and its weight decay acts without the learning rate.
+
+    Args:
+      settings: ``epsilon`` is not used.
+      learning_rate: finished steps -> rate. It is inside the momentum, which adds up steps.
+
+    Returns:
+      The transformation; its updates have the learning rate.
+    """
+
+    def decay(step: Any, rate: Any) -> Any:
+        del rate
+        finished = jnp.asarray(step, jnp.float32)
+        corrected = (1 - settings.beta2**finished) / (1 - settings.beta2 ** (finished + 1))
+        return settings.beta2 * corrected
+
+    return optax.chain(
+        optax.scale_by_factored_rms(min_dim_size_to_factor=2, decay_rate_fn=decay),
+        optax.clip_by_block_rms(1.0),
+        optax.scale_by_learning_rate(learning_rate, flip_sign=False),
+        optax.ema(settings.beta1, debias=False),
+        optax.add_decayed_weights(lambda count: settings.weight_decay * learning_rate(count)),
     )
 
 

@@ -6,17 +6,18 @@ The adapter clips the gradients before ``step`` and lets a scheduler set the lea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from reference_submissions._common.optimizer_torch import ListOptimizer, gradients
 from reference_submissions._common.settings import Settings
 
 Parameters = Iterable[torch.nn.Parameter]
 
 
-class NadamW(torch.optim.Optimizer):
+class NadamW(ListOptimizer):
     """AdamW with Nesterov momentum, as the benchmark defines it.
 
     With the gradient g of step t = 1, 2, ... and the learning rate a::
@@ -27,57 +28,8 @@ class NadamW(torch.optim.Optimizer):
         p = p - a (u + weight_decay p)
 
     ``torch.optim.NAdam`` follows another schedule of momenta (its ``momentum_decay``) and does not
-    compute this. Works on lists of tensors (``torch._foreach_*``), since a small model on a CPU
-    spends more time in Python per tensor than in arithmetic.
+    compute this.
     """
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ) -> None:
-        """Creates the optimizer.
-
-        Args:
-          params: parameters or parameter groups.
-          lr: learning rate a.
-          betas: decay of the first and of the second moment, each in [0, 1).
-          eps: epsilon, not negative.
-          weight_decay: decoupled weight decay, not negative.
-
-        Raises:
-          ValueError: a number out of its range.
-        """
-        if lr < 0 or eps < 0 or weight_decay < 0:
-            raise ValueError(f"negative lr {lr}, eps {eps} or weight_decay {weight_decay}")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas {betas} are not in [0, 1)")
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "t": 0}
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates all parameters that have a gradient.
-
-        Args:
-          closure: re-evaluates the loss, as for every ``torch.optim.Optimizer``.
-
-        Returns:
-          The loss of the closure, or None.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            group["t"] += 1
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._update(group, params)
-        return loss
 
     def _update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
         beta1, beta2 = group["betas"]
@@ -86,7 +38,7 @@ class NadamW(torch.optim.Optimizer):
             if not state:
                 state["m"] = torch.zeros_like(p)
                 state["v"] = torch.zeros_like(p)
-        grads = [p.grad for p in params if p.grad is not None]
+        grads = gradients(params)
         m = [state["m"] for state in states]
         v = [state["v"] for state in states]
         torch._foreach_lerp_(m, grads, 1 - beta1)

@@ -1,0 +1,1 @@
+"""AdamW with linear warm-up and cosine decay."""

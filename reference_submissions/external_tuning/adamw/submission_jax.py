@@ -1,0 +1,22 @@
+"""AdamW, linear warm-up, cosine decay to 0 at the step hint; tuned from outside (JAX)."""
+
+from __future__ import annotations
+
+from reference_submissions._common import schedules, settings, update_rules_jax
+from reference_submissions._common.adapter_jax import initializer, update_params
+from reference_submissions._common.batch_sizes import get_batch_size
+from reference_submissions._common.pass_through import data_selection, prepare_for_eval
+
+__all__ = [
+    "data_selection",
+    "get_batch_size",
+    "init_optimizer_state",
+    "prepare_for_eval",
+    "update_params",
+]
+
+init_optimizer_state = initializer(
+    settings=settings.tuned,
+    update_rule=update_rules_jax.adamw,
+    schedule=schedules.cosine,
+)

@@ -1,0 +1,1 @@
+"""LAMB with linear warm-up and cosine decay."""

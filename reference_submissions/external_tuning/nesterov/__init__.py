@@ -1,0 +1,1 @@
+"""Nesterov momentum with linear warm-up, linear decay and a constant end."""

@@ -1,0 +1,1 @@
+"""Sharpness-aware minimisation (SAM) with AdamW, linear warm-up and cosine decay."""
