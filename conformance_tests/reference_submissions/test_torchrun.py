@@ -22,7 +22,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", MANY)
-@pytest.mark.parametrize("name", ["sam", "adafactor", "lamb"])
+@pytest.mark.parametrize("name", ["sam", "shampoo", "adafactor", "lamb"])
 def test_a_submission_trains_on_two_as_on_one(
     name: str, framework: str, runs: Runs, tmp_path: Path
 ) -> None:

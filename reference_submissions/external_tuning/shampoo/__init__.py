@@ -1,0 +1,1 @@
+"""Distributed Shampoo, blocked and grafted, with linear warm-up and cosine decay."""
