@@ -98,6 +98,13 @@ def quickstart(session: nox.Session) -> None:
 
 
 @nox.session
+def leaderboard(session: nox.Session) -> None:
+    """Reference submissions on all mini workloads, run and scored (an hour or two; resumable)."""
+    install(session)
+    run(session, "-m", "algoperf_ref.leaderboard", *session.posargs)
+
+
+@nox.session
 def score_demo(session: nox.Session) -> None:
     """Score the six self-tuning submissions of the first competition (v0.5)."""
     install(session)

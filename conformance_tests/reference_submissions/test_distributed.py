@@ -14,7 +14,7 @@ import torch.multiprocessing
 
 from conformance_tests.reference_submissions.training import PATHS
 
-EXTERNAL = [path for path in PATHS if path.startswith("external_tuning")]
+TRAINED = [path for path in PATHS if path.startswith(("external_tuning", "self_tuning"))]
 # Four examples with unequal weights, so that the two halves hold unequal numbers of valid ones.
 INPUTS = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [3.0, -2.0], [0.1, 0.7]])
 TARGETS = torch.tensor([1.0, -2.0, 0.5, 3.0])
@@ -27,7 +27,7 @@ class _Regression:
     step_hint = 10
     metrics_logger = None
 
-    def model_fn(self, params, batch, model_state, mode, rng, update_batch_norm):
+    def model_fn(self, params, batch, model_state, mode, rng, update_batch_norm, dropout_rate=None):
         return params(batch["inputs"]).squeeze(1), None
 
     def loss_fn(self, label_batch, logits_batch, mask_batch=None, label_smoothing=0.0):
@@ -45,7 +45,9 @@ def _train(path: str, wrap, rows) -> np.ndarray:
         "grad_clip": 0.5,
         "preconditioner_interval": 2,
     }
-    hyperparameters = namedtuple("Hyperparameters", values)(**values)
+    hyperparameters = None
+    if path.startswith("external_tuning"):
+        hyperparameters = namedtuple("Hyperparameters", values)(**values)
     network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
     with torch.no_grad():
         for p in network.parameters():
@@ -67,7 +69,7 @@ def _process(rank: int, folder: str) -> None:
     )
     rows = slice(2 * rank, 2 * rank + 2)
     wrap = torch.nn.parallel.DistributedDataParallel
-    weights = {path: _train(path, wrap, rows) for path in EXTERNAL}
+    weights = {path: _train(path, wrap, rows) for path in TRAINED}
     np.savez(Path(folder) / f"{rank}.npz", **weights)
     torch.distributed.destroy_process_group()
 
@@ -80,7 +82,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np
     return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)]
 
 
-@pytest.mark.parametrize("path", EXTERNAL)
+@pytest.mark.parametrize("path", TRAINED)
 def test_two_processes_take_the_steps_of_one_on_the_whole_batch(path, two_processes):
     first, second = (weights[path] for weights in two_processes)
     np.testing.assert_array_equal(first, second)

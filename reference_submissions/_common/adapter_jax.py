@@ -30,11 +30,15 @@ class TrainingStep:
     Attributes:
       run: compiled ``(opt_state, params, model_state, batch, rng) -> (opt_state, params,
         model_state, loss, grad_norm)``; the first three arguments are donated.
-      learning_rate: learning rate of the update that follows ``n`` finished steps.
+      learning_rate: ``(n, opt_state)`` -> learning rate of the update that follows ``n`` finished
+        steps.
+      statistics: compiled ``(params, model_state, batch, rng) -> model_state``: one update of the
+        running statistics at some parameters; ``model_state`` is donated.
     """
 
     run: Callable[..., Any]
-    learning_rate: Callable[[int], float]
+    learning_rate: Callable[[int, Any], float]
+    statistics: Callable[..., Any]
 
 
 def initializer(
@@ -43,6 +47,7 @@ def initializer(
     schedule: Callable[..., Schedule],
     *,
     scales_itself: bool = False,
+    updates_statistics: bool = True,
 ) -> Callable[..., tuple[Any, TrainingStep]]:
     """Puts the parts of a submission together to its ``init_optimizer_state``.
 
@@ -54,6 +59,7 @@ def initializer(
         (:mod:`reference_submissions._common.schedules`).
       scales_itself: the update rule is called with the settings and the learning rate (finished
         steps -> rate), and makes steps of that rate in place of directions.
+      updates_statistics: whether a step updates the running statistics of batch normalisation.
 
     Returns:
       The function of the submission API. Its result is the arrays of the optimizer state, and the
@@ -66,19 +72,86 @@ def initializer(
         del model_state, rng
         chosen = settings(hyperparameters, workload.step_hint)
         optimizer = _optimizer(chosen, update_rule, schedule(chosen, xp=jnp), scales_itself)
-        replicated = jax_sharding_utils.get_replicate_sharding()
-        batch_sharded = jax_sharding_utils.get_batch_dim_sharding()
-        run = jax.jit(
-            partial(_step, workload, chosen, optimizer),
-            donate_argnums=(0, 1, 2),
-            in_shardings=(replicated, replicated, replicated, batch_sharded, replicated),
-            out_shardings=replicated,
-        )
         factor = schedule(chosen)
-        step = TrainingStep(run, lambda n: chosen.learning_rate * float(factor(n)))
+        step = compile_step(
+            workload,
+            chosen,
+            partial(_step, workload, chosen, optimizer, updates_statistics),
+            lambda n, _: chosen.learning_rate * float(factor(n)),
+        )
+        replicated = jax_sharding_utils.get_replicate_sharding()
         return jax.jit(optimizer.init, out_shardings=replicated)(model_params), step
 
     return init_optimizer_state
+
+
+def compile_step(
+    workload: Any,
+    settings: Settings,
+    step: Callable[..., Any],
+    learning_rate: Callable[[int, Any], float],
+) -> TrainingStep:
+    """Returns the static part of an optimizer state.
+
+    Args:
+      workload: of the run.
+      settings: of the trial.
+      step: what ``TrainingStep.run`` compiles.
+      learning_rate: as in :class:`TrainingStep`.
+    """
+    replicated = jax_sharding_utils.get_replicate_sharding()
+    batch_sharded = jax_sharding_utils.get_batch_dim_sharding()
+
+    def statistics(params: Any, model_state: Any, batch: Any, rng: jax.Array) -> Any:
+        _, new = mean_loss(workload, settings, model_state, batch, rng)(params)
+        return new
+
+    return TrainingStep(
+        jax.jit(
+            step,
+            donate_argnums=(0, 1, 2),
+            in_shardings=(replicated, replicated, replicated, batch_sharded, replicated),
+            out_shardings=replicated,
+        ),
+        learning_rate,
+        jax.jit(
+            statistics,
+            donate_argnums=1,
+            in_shardings=(replicated, replicated, batch_sharded, replicated),
+            out_shardings=replicated,
+        ),
+    )
+
+
+def mean_loss(
+    workload: Any, settings: Settings, model_state: Any, batch: Any, rng: jax.Array
+) -> Callable[..., tuple[jax.Array, Any]]:
+    """Returns ``(params, update_batch_norm=True) -> (loss, new model_state)``.
+
+    The loss is the mean over the valid examples of a global batch.
+    """
+    # A rate that is a Python number lets the model leave dropout out of the compiled step.
+    dropout = {} if settings.dropout_rate is None else {"dropout_rate": settings.dropout_rate}
+
+    def of_params(params: Any, update_batch_norm: bool = True) -> tuple[jax.Array, Any]:
+        logits, new_model_state = workload.model_fn(
+            params,
+            batch,
+            model_state,
+            ForwardPassMode.TRAIN,
+            rng,
+            update_batch_norm=update_batch_norm,
+            **dropout,
+        )
+        loss = workload.loss_fn(
+            label_batch=batch["targets"],
+            logits_batch=logits,
+            mask_batch=batch.get("weights"),
+            label_smoothing=settings.label_smoothing,
+        )
+        return loss["summed"] / loss["n_valid_examples"], new_model_state
+
+    return of_params
 
 
 def _optimizer(
@@ -108,6 +181,7 @@ def _step(
     workload: Any,
     settings: Settings,
     optimizer: optax.GradientTransformation,
+    updates_statistics: bool,
     opt_state: Any,
     params: Any,
     model_state: Any,
@@ -120,31 +194,12 @@ def _step(
     the same random numbers, at the parameters moved by rho along the plain gradient. Loss and
     model state are those of the parameters themselves.
     """
-    # A rate that is a Python number lets the model leave dropout out of the compiled step.
-    dropout = {} if settings.dropout_rate is None else {"dropout_rate": settings.dropout_rate}
-
-    def mean_loss(params: Any, update_batch_norm: bool = True) -> tuple[jax.Array, Any]:
-        logits, new_model_state = workload.model_fn(
-            params,
-            batch,
-            model_state,
-            ForwardPassMode.TRAIN,
-            rng,
-            update_batch_norm=update_batch_norm,
-            **dropout,
-        )
-        loss = workload.loss_fn(
-            label_batch=batch["targets"],
-            logits_batch=logits,
-            mask_batch=batch.get("weights"),
-            label_smoothing=settings.label_smoothing,
-        )
-        return loss["summed"] / loss["n_valid_examples"], new_model_state
-
-    (loss, new_model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+    loss_of = mean_loss(workload, settings, model_state, batch, rng)
+    first = partial(loss_of, update_batch_norm=updates_statistics)
+    (loss, new_model_state), grads = jax.value_and_grad(first, has_aux=True)(params)
     if settings.rho:
         near = _ascended(params, grads, settings.rho)
-        grads, _ = jax.grad(partial(mean_loss, update_batch_norm=False), has_aux=True)(near)
+        grads, _ = jax.grad(partial(loss_of, update_batch_norm=False), has_aux=True)(near)
     updates, opt_state = optimizer.update(grads, opt_state, params)
     params = optax.apply_updates(params, updates)
     return opt_state, params, new_model_state, loss, optax.tree.norm(grads)
@@ -182,7 +237,7 @@ def update_params(
             {
                 "loss": float(loss),
                 "grad_norm": float(grad_norm),
-                "lr": training_step.learning_rate(global_step),
+                "lr": training_step.learning_rate(global_step, arrays),
             },
             global_step,
         )

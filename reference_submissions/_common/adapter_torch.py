@@ -28,12 +28,14 @@ class StepOptions:
       label_smoothing: given to ``loss_fn``.
       grad_clip: largest global norm of the gradient; None does not clip.
       rho: radius of sharpness-aware minimisation; 0 takes the plain gradient.
+      updates_statistics: whether a step updates the running statistics of batch normalisation.
     """
 
     dropout_rate: float | None
     label_smoothing: float
     grad_clip: float | None
     rho: float = 0.0
+    updates_statistics: bool = True
 
     def state_dict(self) -> dict[str, float | None]:
         """Returns the options by name."""
@@ -53,6 +55,8 @@ def initializer(
     settings: Callable[[Any, int], Settings],
     update_rule: Callable[[Any, Settings], torch.optim.Optimizer],
     schedule: Callable[[Settings], Schedule],
+    *,
+    updates_statistics: bool = True,
 ) -> Callable[..., dict[str, Any]]:
     """Puts the parts of a submission together to its ``init_optimizer_state``.
 
@@ -62,6 +66,7 @@ def initializer(
         (:mod:`reference_submissions._common.update_rules_torch`).
       schedule: makes the schedule of the settings
         (:mod:`reference_submissions._common.schedules`).
+      updates_statistics: whether a step updates the running statistics of batch normalisation.
 
     Returns:
       The function of the submission API. Its result holds ``optimizer``, ``scheduler`` and
@@ -83,29 +88,34 @@ def initializer(
             "optimizer": optimizer,
             "scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: float(factor(n))),
             "options": StepOptions(
-                chosen.dropout_rate, chosen.label_smoothing, chosen.grad_clip, chosen.rho
+                chosen.dropout_rate,
+                chosen.label_smoothing,
+                chosen.grad_clip,
+                chosen.rho,
+                updates_statistics,
             ),
         }
 
     return init_optimizer_state
 
 
-def _num_processes() -> int:
+def num_processes() -> int:
+    """Returns the processes that train together."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()):
         return 1
     return int(distributed.get_world_size())
 
 
-def _global_sum(value: torch.Tensor) -> torch.Tensor:
+def global_sum(value: torch.Tensor) -> torch.Tensor:
     """Returns the sum of a tensor over the processes, without a gradient."""
     value = value.detach().clone()
-    if _num_processes() > 1:
+    if num_processes() > 1:
         torch.distributed.all_reduce(value)
     return value
 
 
-def _backward(
+def mean_loss(
     workload: Any,
     model: torch.nn.Module,
     model_state: Any,
@@ -114,14 +124,13 @@ def _backward(
     options: StepOptions,
     update_batch_norm: bool,
 ) -> tuple[torch.Tensor, Any]:
-    """Leaves the gradient of the mean loss in ``.grad``.
+    """Computes this process's share of the mean loss over the valid examples of all processes.
 
-    The loss is the mean over the valid examples of all processes. DistributedDataParallel averages
-    the gradients over the processes, so each process takes its own sum of losses times the number
-    of processes over the global number of valid examples.
+    DistributedDataParallel averages the gradients over the processes, so each process takes its
+    own sum of losses times the number of processes over the global number of valid examples.
 
     Returns:
-      The loss that was differentiated, and the model state.
+      The loss, whose mean over the processes is the mean loss, and the model state.
     """
     dropout = {} if options.dropout_rate is None else {"dropout_rate": options.dropout_rate}
     logits, model_state = workload.model_fn(
@@ -140,12 +149,9 @@ def _backward(
         label_smoothing=options.label_smoothing,
     )
     num_valid = losses["n_valid_examples"]
-    num_processes = _num_processes()
-    if num_processes > 1:
-        num_valid = _global_sum(num_valid) / num_processes
-    loss: torch.Tensor = losses["summed"] / num_valid
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss, model_state
+    if num_processes() > 1:
+        num_valid = global_sum(num_valid) / num_processes()
+    return losses["summed"] / num_valid, model_state
 
 
 def update_params(
@@ -176,12 +182,16 @@ def update_params(
     optimizer.zero_grad(set_to_none=True)
     replayed = replayed_random_numbers(model) if options.rho else contextlib.nullcontext()
     with replayed:
-        loss, model_state = _backward(
-            workload, model, model_state, batch, rng, options, update_batch_norm=True
+        loss, model_state = mean_loss(
+            workload, model, model_state, batch, rng, options, options.updates_statistics
         )
+        loss.backward()  # type: ignore[no-untyped-call]
     if options.rho:
         with ascended(model, options.rho):
-            _backward(workload, model, model_state, batch, rng, options, update_batch_norm=False)
+            second, _ = mean_loss(
+                workload, model, model_state, batch, rng, options, update_batch_norm=False
+            )
+            second.backward()  # type: ignore[no-untyped-call]
 
     # The same decision on all processes, although only the first one has a logger.
     log_now = global_step % LOG_PERIOD_STEPS == 0
@@ -193,11 +203,11 @@ def update_params(
     optimizer.step()
     optimizer_state["scheduler"].step()
     if log_now and grad_norm is not None:
-        mean_loss = _global_sum(loss) / _num_processes()
+        loss = global_sum(loss) / num_processes()
         if workload.metrics_logger is not None:
             workload.metrics_logger.append_scalar_metrics(
                 {
-                    "loss": mean_loss.item(),
+                    "loss": loss.item(),
                     "grad_norm": grad_norm.item(),
                     "lr": learning_rate,
                 },

@@ -1,0 +1,1 @@
+"""NadamW that is evaluated at the mean of its latest weights."""

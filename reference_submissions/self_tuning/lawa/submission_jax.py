@@ -1,0 +1,23 @@
+"""NadamW that is evaluated at the mean of its latest weights; one configuration (JAX)."""
+
+from __future__ import annotations
+
+from reference_submissions._common import averaging_jax, schedules
+from reference_submissions._common.averaging_jax import prepare_for_eval, update_params
+from reference_submissions._common.batch_sizes import get_batch_size
+from reference_submissions._common.pass_through import data_selection
+from reference_submissions.self_tuning.nadamw import defaults
+
+__all__ = [
+    "data_selection",
+    "get_batch_size",
+    "init_optimizer_state",
+    "prepare_for_eval",
+    "update_params",
+]
+
+init_optimizer_state = averaging_jax.initializer(
+    settings=defaults.settings,
+    update_rule=averaging_jax.lawa_nadamw,
+    schedule=schedules.cosine,
+)

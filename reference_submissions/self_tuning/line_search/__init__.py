@@ -1,0 +1,1 @@
+"""Stochastic gradient descent with a line search on every batch."""
