@@ -52,6 +52,10 @@ MINI_TARGETS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "imagenet_vit_glu": (0.638, 0.644),
         "imagenet_vit_post_ln": (0.38, 0.41),
         "imagenet_vit_map": (0.466, 0.506),
+        "librispeech_conformer": (0.0829, 0.0877),
+        "librispeech_conformer_attention_temperature": (0.1422, 0.1355),
+        "librispeech_conformer_layernorm": (0.0977, 0.1031),
+        "librispeech_conformer_gelu": (0.0804, 0.0699),
         "librispeech_deepspeech": (0.0421, 0.035),
         "librispeech_deepspeech_tanh": (0.0637, 0.0736),
         "librispeech_deepspeech_no_resnet": (0.0334, 0.0393),
@@ -60,6 +64,10 @@ MINI_TARGETS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "ogbg_gelu": (0.5557, 0.5621),
         "ogbg_silu": (0.4538, 0.4375),
         "ogbg_model_size": (0.2954, 0.3067),
+        "wmt": (18.0, 17.5),
+        "wmt_post_ln": (18.0, 17.5),
+        "wmt_attention_temp": (18.0, 17.5),
+        "wmt_glu_tanh": (18.0, 17.5),
     }
 )
 
@@ -192,6 +200,18 @@ MINI_ROWS: Mapping[str, MiniRow] = MappingProxyType(
                 },
             },
         ),
+        "librispeech_conformer": MiniRow(
+            **_SPEECH,
+            config={
+                "librispeech_conformer": {
+                    **_SPEECH_CONFIG,
+                    "num_encoder_layers": 2,
+                    "num_attention_heads": 4,
+                    # With two blocks five frames are less than a word's worth.
+                    "convolution_kernel_size": 15,
+                },
+            },
+        ),
         "librispeech_deepspeech": MiniRow(
             **_SPEECH,
             config={
@@ -230,6 +250,28 @@ MINI_ROWS: Mapping[str, MiniRow] = MappingProxyType(
                     "hidden_dims": (64, 64),
                     "latent_dim": 32,
                     "num_message_passing_steps": 1,
+                },
+            },
+        ),
+        "wmt": MiniRow(
+            num_train_examples=6_453,
+            num_validation_examples=500,
+            num_test_examples=500,
+            num_eval_train_examples=256,
+            eval_batch_size=128,
+            batch_size_divisor=8,
+            step_hint=1_500,
+            max_allowed_runtime_sec=240,
+            eval_period_time_sec=12,
+            step_seconds=0.06,
+            config={
+                "wmt": {
+                    "vocab_size": 2_000,
+                    "embed_dim": 128,
+                    "num_heads": 4,
+                    "num_layers": 2,
+                    "mlp_dim": 256,
+                    "max_len": 32,
                 },
             },
         ),

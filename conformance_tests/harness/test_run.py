@@ -243,7 +243,7 @@ GOOD_FLAGS = {
     ("changes", "expected"),
     [
         ({"workload": "ogbgg"}, "ogbg"),
-        ({"workload": "wmt"}, "wmt"),
+        ({"workload": "cifar"}, "cifar"),
         ({"framework": "tensorflow"}, "choose one of jax, pytorch"),
         ({"tier": "tiny"}, "choose one of full, mini"),
         ({"tuning_search_space": "nothing.json"}, "nothing.json: No such file"),

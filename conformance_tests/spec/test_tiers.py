@@ -73,6 +73,7 @@ SIZES = {
         "eval_period_time_sec": 4,
         "simulated_step_seconds": 0.03,
     },
+    "librispeech_conformer": SPEECH,
     "librispeech_deepspeech": SPEECH,
     "ogbg": {
         "num_train_examples": 12_000,
@@ -86,14 +87,28 @@ SIZES = {
         "eval_period_time_sec": 4,
         "simulated_step_seconds": 0.04,
     },
+    "wmt": {
+        "num_train_examples": 6_453,
+        "num_validation_examples": 500,
+        "num_test_examples": 500,
+        "num_eval_train_examples": 256,
+        "eval_batch_size": 128,
+        "batch_size_divisor": 8,
+        "step_hint": 1_500,
+        "max_allowed_runtime_sec": 240,
+        "eval_period_time_sec": 12,
+        "simulated_step_seconds": 0.06,
+    },
 }
 BATCH_SIZES = {
     "criteo1tb": 262_144,
     "fastmri": 32,
     "imagenet_resnet": 1024,
     "imagenet_vit": 1024,
+    "librispeech_conformer": 256,
     "librispeech_deepspeech": 256,
     "ogbg": 512,
+    "wmt": 128,
 }
 """Those that the full tier's targets were set with."""
 AUGMENTATION = {
@@ -128,6 +143,12 @@ ARCHITECTURE = {
     "num_heads",
     "mlp_dim",
     "encoder_dim",
+    "embed_dim",
+    "num_encoder_layers",
+    "num_attention_heads",
+    "num_layers",
+    "max_len",
+    "convolution_kernel_size",
     "num_lstm_layers",
     "num_ffn_layers",
     "subsampling_channels",
@@ -218,8 +239,9 @@ def test_the_mini_tier_has_its_base_workloads_with_all_their_variants() -> None:
 
 
 def test_a_workload_without_mini_tier_is_an_error_that_says_so() -> None:
-    with pytest.raises(UnknownWorkload, match="unknown mini-tier workload 'wmt'; known: criteo1tb"):
-        tiers.get("wmt", "mini")
+    known = "unknown mini-tier workload 'cifar'; known: criteo1tb"
+    with pytest.raises(UnknownWorkload, match=known):
+        tiers.get("cifar", "mini")
     with pytest.raises(UnknownWorkload, match="did you mean ogbg"):
         tiers.get("obgb", "mini")
     with pytest.raises(UnknownVersion):
