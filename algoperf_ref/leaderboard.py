@@ -20,6 +20,7 @@ from algoperf_ref.flags import normalised
 from algoperf_ref.harness.options import CLOCKS
 from algoperf_ref.score.__main__ import main as score
 from algoperf_ref.studies.plan import chosen_workloads
+from spec import tiers
 from spec.clauses import VERSIONS
 from spec.records import FRAMEWORKS
 from spec.rulesets import Tuning
@@ -132,11 +133,16 @@ class Options:
         names = self.submissions or [name for name, entry in known.items() if entry.by_default]
         return [known[name] for name in dict.fromkeys(names)]
 
-    def study_arguments(self, entry: Entry) -> list[str]:
-        """Returns the arguments of ``python -m algoperf_ref.study`` for one submission."""
+    def study_arguments(self, entry: Entry, workload: str) -> list[str]:
+        """Returns the arguments of ``python -m algoperf_ref.study`` for one submission.
+
+        A trial ends at the step hint, where the schedules of the references end: the time budget of
+        the mini tier is some times as long.
+        """
         arguments = {
             "submission_path": entry.directory,
-            "workloads": self.workloads,
+            "workloads": workload,
+            "max_global_steps": tiers.get(workload, TIER, RULES).step_hint,
             "framework": self.framework,
             "tier": TIER,
             "rules": RULES,
@@ -183,13 +189,14 @@ def leaderboard(options: Options, run_study: Callable[[Sequence[str]], int] = st
     entries = options.entries()
     prepare(options)
     failed = False
-    for number, entry in enumerate(entries, start=1):
-        print(f"\n[{number}/{len(entries)}] {entry.name}\n", flush=True)
-        code = run_study(options.study_arguments(entry))
+    names = chosen_workloads(options.workloads, RULES, TIER)
+    work = [(entry, workload) for entry in entries for workload in names]
+    for number, (entry, workload) in enumerate(work, start=1):
+        print(f"\n[{number}/{len(work)}] {entry.name} on {workload}\n", flush=True)
+        code = run_study(options.study_arguments(entry, workload))
         if code > 1:
             return code
         failed |= code == 1
-    names = chosen_workloads(options.workloads, RULES, TIER)
     asked = {
         "rules": RULES,
         "ruleset": options.tuning.value,

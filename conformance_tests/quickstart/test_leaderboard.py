@@ -40,7 +40,7 @@ def asked(tmp_path: Path, **changes: Any) -> Options:
 
 
 class Studies:
-    """Stands in for ``study.main``: writes logs in which the n-th submission needs n seconds."""
+    """Stands in for ``study.main``: writes logs in which the n-th study needs 10 n seconds."""
 
     def __init__(self, *, codes: dict[str, int] | None = None, misses: str = "") -> None:
         self.calls: list[dict[str, str]] = []
@@ -51,8 +51,8 @@ class Studies:
         self.calls.append(flags)
         name = flags["experiment_name"]
         if self._codes.get(name, 0) < 2:
-            for workload in flags["workloads"].split(","):
-                self._write(Path(flags["experiment_dir"]), name, workload, flags["framework"])
+            place = Path(flags["experiment_dir"])
+            self._write(place, name, flags["workloads"], flags["framework"])
         return self._codes.get(name, 0)
 
     def _write(self, root: Path, name: str, workload: str, framework: str) -> None:
@@ -115,13 +115,14 @@ def test_the_arguments_are_those_of_a_study(
     entry: leaderboard.Entry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = asked(tmp_path, tuning=entry.tuning, jobs=2)
-    assert study.main([*options.study_arguments(entry), "--dry_run"]) == 0
+    arguments = options.study_arguments(entry, "fastmri")
+    assert f"--max_global_steps={tiers.get('fastmri', 'mini').step_hint}" in arguments
+    assert study.main([*arguments, "--dry_run"]) == 0
     plan = capsys.readouterr().out
     assert plan.startswith(f"{entry.name}: {entry.tuning.value} tuning, rules v0.6, mini tier")
     assert "seed 3, clock steps" in plan
-    for name in WORKLOADS:
-        (line,) = [line for line in plan.splitlines() if line.startswith(name)]
-        assert line.split()[1:3] == ["1", str(entry.trials)]
+    (line,) = [line for line in plan.splitlines() if line.startswith("fastmri")]
+    assert line.split()[1:3] == ["1", str(entry.trials)]
 
 
 def test_data_are_prepared_then_all_submissions_run_and_scored(
@@ -130,7 +131,9 @@ def test_data_are_prepared_then_all_submissions_run_and_scored(
     options, studies = asked(tmp_path), Studies(misses="nadamw")
     assert leaderboard.leaderboard(options, studies) == 0
     assert prepared == [(name, options.data_dir, "mini") for name in WORKLOADS]
-    assert [call["experiment_name"] for call in studies.calls] == ["adamw", "nadamw"]
+    assert [(call["experiment_name"], call["workloads"]) for call in studies.calls] == [
+        (name, workload) for name in ("adamw", "nadamw") for workload in WORKLOADS
+    ]
     scores = json.loads((options.results / "scores.json").read_text())
     assert (scores["tier"], scores["ruleset"], scores["num_studies"]) == ("mini", "external", 1)
     assert set(scores["workloads"]) == set(WORKLOADS)
@@ -140,8 +143,8 @@ def test_data_are_prepared_then_all_submissions_run_and_scored(
     assert table.splitlines() == [
         "| workload | adamw | nadamw |",
         "| --- | --- | --- |",
-        "| `ogbg` | 10.0 s, 100 | 20.0 s, 200 |",
-        "| `fastmri` | 10.0 s, 100 | - |",
+        "| `ogbg` | 10.0 s, 100 | 30.0 s, 300 |",
+        "| `fastmri` | 20.0 s, 200 | - |",
     ]
     assert table in capsys.readouterr().out
 
