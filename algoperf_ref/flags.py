@@ -14,15 +14,18 @@ def normalised(arguments: Sequence[str], switches: Container[str] = ()) -> list[
       switches: names of the flags that are true or false, with ``_``.
 
     Returns:
-      The same arguments with flags as ``--some_flag`` or ``--some_flag=value``.
+      The same arguments with flags as ``--some_flag`` or ``--some_flag=value``; ``--no-flag`` does
+      what ``--noflag`` does.
     """
     result = []
     for argument in arguments:
         if argument.startswith("-") and len(argument) > 2 and not argument[1].isdigit():
             name, equals, value = argument.lstrip("-").partition("=")
             name = name.replace("-", "_")
-            if name.startswith("no") and name[2:] in switches and not equals:
-                name, equals, value = name[2:], "=", "false"
+            for prefix in ("no_", "no"):
+                rest = name.removeprefix(prefix)
+                if rest != name and rest in switches and not equals:
+                    name, equals, value = rest, "=", "false"
             argument = f"--{name}{equals}{value}"
         result.append(argument)
     return result

@@ -213,6 +213,7 @@ def _summary(trial: TrialResult) -> str:
 
 SWITCHES = {
     "torch_compile": "compile models and losses where the workload's policy says so (CUDA only)",
+    "compat": "the names algoperf and algorithmic_efficiency lead to this package",
     "save_checkpoints": "write a checkpoint after every evaluation and at the end",
     "save_intermediate_checkpoints": "keep all checkpoints, not only the newest two",
     "resume_last_run": "go on with the run found in the experiment directory",

@@ -30,6 +30,10 @@ def prng_key(seed: SeedLike) -> npt.NDArray[np.int32]:
     return key
 
 
+PRNGKey = prng_key
+"""Its name in the submission API."""
+
+
 def fold_in(seed: SeedLike, data: int) -> list[int]:
     """Returns ``[draw of the seed, data]``."""
     if isinstance(seed, (int, np.integer)):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from algoperf_ref.compat import official_names
 from algoperf_ref.errors import UserError
 from spec.submission import check_submission
 
@@ -61,16 +62,20 @@ def find_submission_file(path: str | Path, framework: str) -> Path:
 
 
 @contextmanager
-def loaded_submission(path: str | Path, framework: str) -> Iterator[Submission]:
+def loaded_submission(
+    path: str | Path, framework: str, *, compat: bool = True
+) -> Iterator[Submission]:
     """Imports a submission, and forgets it and its helper modules afterwards.
 
     A file inside packages (directories with ``__init__.py``) is imported under its dotted name,
-    so that relative imports work; the directory above the packages, the file's own directory and
+    so that relative imports work; files written for the official package find it (see
+    :mod:`algoperf_ref.compat`); the directory above the packages, the file's own directory and
     the working directory are on ``sys.path`` meanwhile, so that helper modules beside it work.
 
     Args:
       path: see :func:`find_submission_file`.
       framework: ``"jax"`` or ``"pytorch"``.
+      compat: whether the official package's names lead to this one meanwhile.
 
     Yields:
       The submission, with all required functions present.
@@ -85,17 +90,19 @@ def loaded_submission(path: str | Path, framework: str) -> Iterator[Submission]:
     added = [str(directory) for directory in (file.parent, root, Path.cwd())]
     sys.path[:0] = added
     try:
-        module = _import(file, name)
-        problems = check_submission(module)
-        if problems:
-            raise UserError(f"submission {file}: {'; '.join(problems)}")
-        parameters = inspect.signature(module.update_params).parameters
-        yield Submission(
-            module=module,
-            path=file,
-            takes_train_state="train_state" in parameters,
-            has_prepare_for_eval=getattr(module, "prepare_for_eval", None) is not None,
-        )
+        # Until the end: a submission may import in the middle of its training.
+        with official_names(file, framework, enabled=compat):
+            module = _import(file, name)
+            problems = check_submission(module)
+            if problems:
+                raise UserError(f"submission {file}: {'; '.join(problems)}")
+            parameters = inspect.signature(module.update_params).parameters
+            yield Submission(
+                module=module,
+                path=file,
+                takes_train_state="train_state" in parameters,
+                has_prepare_for_eval=getattr(module, "prepare_for_eval", None) is not None,
+            )
     finally:
         for directory in added:
             if directory in sys.path:

@@ -46,6 +46,7 @@ class RunOptions:
     max_global_steps: int | None = None
     rng_seed: int | None = None
     torch_compile: bool = True
+    compat: bool = True
     skip_evals: bool = False
     experiment_dir: str | None = None
     experiment_name: str | None = None

@@ -86,7 +86,9 @@ def run_study(
     options.check()
     if backend.process_index > 0:
         observer = Quiet()
-    with loaded_submission(options.submission_path, options.framework) as submission:
+    with loaded_submission(
+        options.submission_path, options.framework, compat=options.compat
+    ) as submission:
         batch_size, eval_batch_size = _batch_sizes(submission, workload.spec, backend.num_devices)
         if options.tuning_search_space is not None:
             read_search_space(options.tuning_search_space)
