@@ -104,7 +104,7 @@ class Runs:
         search_space = self.directory / f"point_{dropout}.json"
         search_space.write_text(json.dumps([{**POINT, "dropout_rate": dropout}]))
         tuning = (f"--tuning_search_space={search_space}",)
-        if submission == SELF_TUNING:
+        if submission.parent.name == "self_tuning":
             tuning = ("--tuning_ruleset=self",)
         arguments = [
             "-m",

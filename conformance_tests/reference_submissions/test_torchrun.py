@@ -12,6 +12,8 @@ from conformance_tests.reference_submissions.training import ROOT
 
 # As for NadamW (conformance_tests/distributed): the same sums in another order.
 TOLERANCES = {"parameters": 5e-4, "loss": 1e-5, "metrics": 2e-3}
+# The ridge lets through what rounding leaves of directions that no gradient has.
+OF_SHAMPOO = {"parameters": 3e-2, "loss": 1e-3, "metrics": 1e-2}
 MANY = {"pytorch": {"processes": 2}, "jax": {"devices": 2}}
 
 
@@ -22,20 +24,26 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", MANY)
-@pytest.mark.parametrize("name", ["sam", "shampoo", "adafactor", "lamb"])
+@pytest.mark.parametrize(
+    ("ruleset", "name"),
+    [
+        *(("external", name) for name in ("sam", "shampoo", "adafactor", "lamb")),
+        *(("self", name) for name in ("schedule_free_adamw", "lawa", "line_search")),
+    ],
+)
 def test_a_submission_trains_on_two_as_on_one(
-    name: str, framework: str, runs: Runs, tmp_path: Path
+    ruleset: str, name: str, framework: str, runs: Runs, tmp_path: Path
 ) -> None:
-    space = tmp_path / "points.json"
-    point = {**POINT, "dropout_rate": 0.0, "preconditioner_interval": 3}
-    space.write_text(json.dumps([point]))
-    options = {
-        "submission": ROOT / "external_tuning" / name,
-        "flags": ("--clock=steps", "--rng_seed=3", f"--tuning_search_space={space}"),
-    }
+    flags = ["--clock=steps", "--rng_seed=3", f"--tuning_ruleset={ruleset}"]
+    if ruleset == "external":
+        space = tmp_path / "points.json"
+        point = {**POINT, "dropout_rate": 0.0, "preconditioner_interval": 3}
+        space.write_text(json.dumps([point]))
+        flags.append(f"--tuning_search_space={space}")
+    options = {"submission": ROOT / f"{ruleset}_tuning" / name, "flags": tuple(flags)}
     one = runs(f"{name}_{framework}_one", framework, **options)
     two = runs(f"{name}_{framework}_two", framework, **options, **MANY[framework])
     assert (one.code, two.code) == (0, 0), two.output
     found = differences(one, two)
-    for kind, tolerance in TOLERANCES.items():
+    for kind, tolerance in (OF_SHAMPOO if name == "shampoo" else TOLERANCES).items():
         assert found[kind] <= tolerance, (kind, found)

@@ -1,0 +1,1 @@
+"""The smallest complete submission of the self-tuning ruleset."""
