@@ -9,7 +9,16 @@ import math
 import numpy as np
 
 SMALL_AXES = 32
-RIDGE = 1e-6
+LONGEST_AXIS = 8192
+RIDGE = 1e-4
+
+
+def inverse_root(statistic: np.ndarray, root: int) -> np.ndarray:
+    """(S / trace(S) + ridge I)^(-1/root) by an eigendecomposition."""
+    values, vectors = np.linalg.eigh(statistic.astype(np.float64))
+    values = values.clip(0)
+    powers = (values / (values.sum() or 1.0) + RIDGE) ** (-1 / root)
+    return vectors @ np.diag(powers) @ vectors.T
 
 
 def matrix_of(shape: tuple[int, ...]) -> tuple[list[int], list[int]]:
@@ -23,28 +32,16 @@ def matrix_of(shape: tuple[int, ...]) -> tuple[list[int], list[int]]:
 
 def edges(length: int, block_size: int) -> list[slice]:
     """The blocks of an axis; the last one is the shortest."""
+    if length > LONGEST_AXIS:
+        return [slice(0, length)]
     count = math.ceil(length / block_size)
     size = math.ceil(length / count)
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def preconditioned(
-    moment: np.ndarray, statistics: dict[tuple[int, int], np.ndarray], block_size: int
-) -> np.ndarray:
-    """Multiplies each block of a tensor with the inverse roots of its statistics."""
-    result = np.zeros_like(moment)
-    cuts = [edges(length, block_size) for length in moment.shape]
-    for number, place in enumerate(itertools.product(*cuts)):
-        block = moment[place]
-        for axis in range(block.ndim):
-            statistic = statistics[number, axis]
-            values, vectors = np.linalg.eigh(statistic)
-            ridge = RIDGE * np.linalg.norm(statistic)
-            powers = (values.clip(0) + ridge) ** (-0.5 / block.ndim)
-            root = vectors @ np.diag(powers) @ vectors.T
-            block = np.moveaxis(np.tensordot(root, block, axes=(1, axis)), 0, axis)
-        result[place] = block
-    return result
+def times(root: np.ndarray, block: np.ndarray, axis: int) -> np.ndarray:
+    """Multiplies one axis of a block with a matrix."""
+    return np.moveaxis(np.tensordot(root, block, axes=(1, axis)), 0, axis)
 
 
 class Shampoo:
@@ -58,7 +55,7 @@ class Shampoo:
         self.t = 0
         self.m = self.v = np.zeros(())
         self.statistics: dict[tuple[int, int], np.ndarray] = {}
-        self.used: dict[tuple[int, int], np.ndarray] = {}
+        self.roots: dict[tuple[int, int], np.ndarray] = {}
 
     def update(self, grad: np.ndarray) -> np.ndarray:
         """Returns the direction of descent, without weight decay and learning rate."""
@@ -68,23 +65,32 @@ class Shampoo:
         self.v = self.beta2 * self.v + (1 - self.beta2) * grad**2
         first = self.m / (1 - self.beta1**self.t)
         adam = first / (np.sqrt(self.v / (1 - self.beta2**self.t)) + self.epsilon)
-        order, lengths = matrix_of(grad.shape)
 
+        order, lengths = matrix_of(grad.shape)
+        with_root = [axis for axis, length in enumerate(lengths) if length <= LONGEST_AXIS]
+        if len(lengths) < 2 or not with_root:
+            return adam
+        gradient, moment, step = (
+            tensor.transpose(order).reshape(lengths) for tensor in (grad, first, adam)
+        )
+        step = step.copy()
         cuts = [edges(length, self.block_size) for length in lengths]
-        matrix = grad.transpose(order).reshape(lengths)
         for number, place in enumerate(itertools.product(*cuts)):
-            for axis in range(len(lengths)):
-                rows = np.moveaxis(matrix[place], axis, 0).reshape(matrix[place].shape[axis], -1)
+            block = gradient[place]
+            for axis in with_root:
+                rows = np.moveaxis(block, axis, 0).reshape(block.shape[axis], -1)
                 old = self.statistics.get((number, axis), 0.0)
                 new = self.beta2 * old + (1 - self.beta2) * rows @ rows.T
                 self.statistics[number, axis] = new
-        if self.t % self.interval == 0:
-            self.used = dict(self.statistics)
-        if not self.used or len(lengths) < 2:
-            return adam
-        direction = preconditioned(
-            first.transpose(order).reshape(lengths), self.used, self.block_size
-        )
-        direction = direction.reshape([grad.shape[axis] for axis in order])
-        direction = direction.transpose(np.argsort(order))
-        return direction * np.linalg.norm(adam) / np.linalg.norm(direction)
+                if self.t % self.interval == 0:
+                    self.roots[number, axis] = inverse_root(new, 2 * len(with_root))
+            if not self.roots:
+                continue
+            direction = moment[place]
+            for axis in with_root:
+                direction = times(self.roots[number, axis], direction, axis)
+            norm = np.linalg.norm(direction)
+            if norm > 0:
+                step[place] = direction * np.linalg.norm(step[place]) / norm
+        step = step.reshape([grad.shape[axis] for axis in order])
+        return step.transpose(np.argsort(order))

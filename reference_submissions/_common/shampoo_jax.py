@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial, reduce
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -11,25 +11,23 @@ import optax
 
 from reference_submissions._common.settings import Settings
 from reference_submissions._common.shampoo_blocks import (
-    ITERATIONS,
+    MAX_ITERATIONS,
     RIDGE,
+    TINY,
+    TOLERANCE,
     Blocking,
     blocking,
+    check_interval,
     groups,
 )
 
-# An accelerator would otherwise round the factors of a product to fewer bits.
-matmul = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-
-TINY = 1e-30
-"""Keeps a tensor without any gradient from a division by zero."""
-
 Matrices = tuple[jax.Array, ...]
-"""One tensor's (num_blocks, size, size) matrices, an array for each preconditioned axis."""
+"""The (num_blocks, size, size) matrices of a group of tensors, an array for each preconditioned
+axis."""
 
 
 class ShampooState(NamedTuple):
-    """Finished steps, Adam's moments, and per tensor the statistics and their inverse roots."""
+    """Finished steps, Adam's moments, and per group the statistics and their inverse roots."""
 
     num_steps: jax.Array
     mu: optax.Params
@@ -38,32 +36,59 @@ class ShampooState(NamedTuple):
     roots: list[Matrices]
 
 
-def inverse_root(matrices: jax.Array, root: int) -> jax.Array:
-    """Returns (S + ridge I)^(-1/root), ridge = :data:`RIDGE` times the Frobenius norm of S.
+def inverse_root(matrices: jax.Array, root: int, previous: jax.Array) -> jax.Array:
+    """Computes (S / trace(S) + ridge I)^(-1/root) by coupled Newton iterations.
 
-    By a coupled Newton iteration, that is by products of matrices.
+    With A = S / trace(S) + ridge I, whose eigenvalues are in (0, 1 + ridge], the iterations are::
+
+        M = A, X = I
+        T = I + (I - M) / root
+        M, X = T^root M, X T
+
+    M goes to I, and X, for which X^root A = M holds, to the inverse root. An iteration that takes
+    M no nearer to I is not done: in float32 it would undo what the last ones reached. Products of
+    matrices are all there is, since a decomposition inside a compiled step is slow on an
+    accelerator and has blocked the threads of a CPU.
 
     Args:
-      matrices: symmetric positive semi-definite, (n, size, size).
+      matrices: S, symmetric positive semi-definite, (n, size, size), float32. Zeros are taken as
+        a statistic of nothing, whose root is a multiple of I.
       root: a positive integer.
+      previous: as ``matrices``, returned for each matrix that the iterations fail on.
 
     Returns:
-      As ``matrices``, symmetric.
+      As ``matrices``, symmetric up to rounding.
     """
     identity = jnp.eye(matrices.shape[-1])
-    norm = jnp.maximum(jnp.linalg.norm(matrices, axis=(1, 2), keepdims=True), TINY)
-    scaled = matrices / norm + RIDGE * identity
-    # The largest eigenvalue for which the iteration converges.
-    scale = (root + 1) / (2 * jnp.linalg.norm(scaled, axis=(1, 2), keepdims=True))
+    trace = jnp.trace(matrices, axis1=1, axis2=2)[:, None, None]
+    start = matrices / jnp.maximum(trace, TINY) + RIDGE * identity
 
-    def newton(_: int, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        product, found = state
-        step = ((root + 1) * identity - product) / root
-        return reduce(matmul, [step] * root, product), matmul(found, step)
+    def distance(product: jax.Array) -> jax.Array:
+        return jnp.abs(product - identity).max((1, 2), keepdims=True)
 
-    start = (scale * scaled, scale ** (1 / root) * identity)
-    _, found = jax.lax.fori_loop(0, ITERATIONS, newton, start)
-    return (found + found.mT) / 2 * norm ** (-1 / root)
+    def goes_on(carry: tuple[jax.Array, ...]) -> jax.Array:
+        count, *_, active = carry
+        return (count < MAX_ITERATIONS) & active.any()
+
+    def iteration(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        count, product, found, error, active = carry
+        factor = identity + (identity - product) / root
+        new_product = jnp.linalg.matrix_power(factor, root) @ product
+        new_error = distance(new_product)
+        active &= new_error < error
+        return (
+            count + 1,
+            jnp.where(active, new_product, product),
+            jnp.where(active, found @ factor, found),
+            jnp.where(active, new_error, error),
+            active,
+        )
+
+    error = distance(start)
+    found = jnp.broadcast_to(identity, matrices.shape)
+    carry = (jnp.zeros([], jnp.int32), start, found, error, jnp.isfinite(error))
+    _, _, found, error, _ = jax.lax.while_loop(goes_on, iteration, carry)
+    return jnp.where(error < TOLERANCE, found, previous)
 
 
 def to_blocks(tensor: jax.Array, cut: Blocking) -> jax.Array:
@@ -90,36 +115,31 @@ def _update_statistics(blocks: jax.Array, old: Matrices, cut: Blocking, beta2: f
     new = []
     for statistic, axis in zip(old, cut.preconditioned, strict=True):
         rows = jnp.moveaxis(blocks, axis + 1, 1).reshape(len(blocks), cut.sizes[axis], -1)
-        new.append(beta2 * statistic + (1 - beta2) * matmul(rows, rows.mT))
+        new.append(beta2 * statistic + (1 - beta2) * rows @ rows.mT)
     return tuple(new)
 
 
 def _precondition(blocks: jax.Array, roots: Matrices, cut: Blocking) -> jax.Array:
     for root, axis in zip(roots, cut.preconditioned, strict=True):
         rows = jnp.moveaxis(blocks, axis + 1, 1)
-        product = matmul(root, rows.reshape(*rows.shape[:2], -1)).reshape(rows.shape)
+        product = (root @ rows.reshape(*rows.shape[:2], -1)).reshape(rows.shape)
         blocks = jnp.moveaxis(product, 1, axis + 1)
     return blocks
 
 
-def _all_roots(statistics: list[Matrices]) -> list[Matrices]:
-    """Inverse roots of all statistics; those of one size are computed together."""
-    flat = [(matrices, 2 * len(tensor)) for tensor in statistics for matrices in tensor]
-    roots: dict[int, jax.Array] = {}
-    for places in groups((matrices.shape[-1], root) for matrices, root in flat):
-        stacked = jnp.concatenate([flat[place][0] for place in places])
-        computed, start = inverse_root(stacked, flat[places[0]][1]), 0
-        for place in places:
-            stop = start + len(flat[place][0])
-            roots[place], start = computed[start:stop], stop
-    ordered = iter([roots[place] for place in range(len(flat))])
-    return [tuple(next(ordered) for _ in tensor) for tensor in statistics]
+def _grafted(blocks: jax.Array, graft: jax.Array) -> jax.Array:
+    """Returns the directions of ``blocks`` with the norms of ``graft``, block by block."""
+    axes = tuple(range(1, blocks.ndim))
+    # The largest number first: squares of small preconditioned moments are 0 in float32.
+    blocks = blocks / jnp.maximum(jnp.abs(blocks).max(axes, keepdims=True), TINY)
+    norm, length = (jnp.sqrt((t**2).sum(axes, keepdims=True)) for t in (blocks, graft))
+    return blocks * (length / jnp.maximum(norm, TINY))
 
 
 def scale_by_shampoo(
     beta1: float, beta2: float, epsilon: float, block_size: int, interval: int
 ) -> optax.GradientTransformation:
-    """Blocked Shampoo with momentum, each tensor's step grafted onto Adam's.
+    """Blocked Shampoo with momentum, each block's step grafted onto Adam's.
 
     Every device does the same work on the same replicated state.
 
@@ -135,23 +155,23 @@ def scale_by_shampoo(
       The transformation.
 
     Raises:
-      ValueError: ``interval`` or ``block_size`` is not positive.
+      ValueError: ``interval`` is not positive; from ``init``, ``block_size`` is not.
     """
-    if interval < 1:
-        raise ValueError(f"preconditioner_interval is {interval}, but it is at least one step")
+    check_interval(interval)
 
-    def cuts(tree: optax.Params) -> list[Blocking]:
-        return [blocking(leaf.shape, block_size) for leaf in jax.tree.leaves(tree)]
-
-    def matrices(params: optax.Params) -> list[Matrices]:
-        return [
-            tuple(jnp.zeros((cut.num_blocks, *2 * [cut.sizes[i]])) for i in cut.preconditioned)
-            for cut in cuts(params)
-        ]
+    def cuts_of(tensors: list[jax.Array]) -> list[Blocking]:
+        return [blocking(tensor.shape, block_size) for tensor in tensors]
 
     def init(params: optax.Params) -> ShampooState:
-        zeros = [jax.tree.map(jnp.zeros_like, params) for _ in range(2)]
-        return ShampooState(jnp.zeros([], jnp.int32), *zeros, matrices(params), matrices(params))
+        mu, nu = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+        cuts = cuts_of(jax.tree.leaves(params))
+        statistics, roots = [], []
+        for places in groups(cuts):
+            num_blocks, cut = sum(cuts[i].num_blocks for i in places), cuts[places[0]]
+            shapes = [(num_blocks, *2 * [cut.sizes[axis]]) for axis in cut.preconditioned]
+            statistics.append(tuple(jnp.zeros(shape) for shape in shapes))
+            roots.append(tuple(jnp.broadcast_to(jnp.eye(shape[-1]), shape) for shape in shapes))
+        return ShampooState(jnp.zeros([], jnp.int32), mu, nu, statistics, roots)
 
     def update(
         grads: optax.Updates, state: ShampooState, params: optax.Params | None = None
@@ -164,39 +184,43 @@ def scale_by_shampoo(
         second = optax.tree.bias_correction(nu, beta2, num_steps)
         adam = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + epsilon), first, second)
 
+        gradients, moments, steps = (jax.tree.leaves(tree) for tree in (grads, first, adam))
+        cuts = cuts_of(gradients)
+        together = groups(cuts)
+
+        def joined(tensors: list[jax.Array], places: list[int]) -> jax.Array:
+            return jnp.concatenate([to_blocks(tensors[i], cuts[i]) for i in places])
+
         statistics = [
-            _update_statistics(to_blocks(grad, cut), old, cut, beta2)
-            for grad, old, cut in zip(
-                jax.tree.leaves(grads), state.statistics, cuts(grads), strict=True
-            )
+            _update_statistics(joined(gradients, places), old, cuts[places[0]], beta2)
+            for places, old in zip(together, state.statistics, strict=True)
         ]
-        roots = jax.lax.cond(
-            num_steps % interval == 0,
-            lambda: _all_roots(statistics),
-            lambda: state.roots,
-        )
 
-        def directions() -> list[jax.Array]:
-            found = []
-            leaves = zip(
-                jax.tree.leaves(first), jax.tree.leaves(adam), roots, cuts(first), strict=True
-            )
-            for moment, graft, root, cut in leaves:
-                if not cut.preconditioned:
-                    found.append(graft)
-                    continue
-                preconditioned = _precondition(to_blocks(moment, cut), root, cut)
-                direction = from_blocks(preconditioned, cut, moment.shape)
-                norm = jnp.linalg.norm(direction.ravel())
-                length = jnp.linalg.norm(graft.ravel())
-                found.append(direction * (length / jnp.maximum(norm, TINY)))
-            return found
+        def new_roots() -> list[Matrices]:
+            return [
+                tuple(inverse_root(s, 2 * len(new), p) for s, p in zip(new, old, strict=True))
+                for new, old in zip(statistics, state.roots, strict=True)
+            ]
 
-        chosen = jax.lax.cond(num_steps < interval, lambda: jax.tree.leaves(adam), directions)
-        updates = jax.tree.unflatten(jax.tree.structure(grads), chosen)
+        roots = jax.lax.cond(num_steps % interval == 0, new_roots, lambda: state.roots)
+        for places, root in zip(together, roots, strict=True):
+            graft = joined(steps, places)
+            preconditioned = _precondition(joined(moments, places), root, cuts[places[0]])
+            blocks = jnp.where(num_steps < interval, graft, _grafted(preconditioned, graft))
+            ends = itertools.accumulate(cuts[i].num_blocks for i in places[:-1])
+            for i, part in zip(places, jnp.split(blocks, list(ends)), strict=True):
+                steps[i] = from_blocks(part, cuts[i], gradients[i].shape)
+        updates = jax.tree.unflatten(jax.tree.structure(grads), steps)
         return updates, ShampooState(num_steps, mu, nu, statistics, roots)
 
-    return optax.GradientTransformation(init, update)
+    def precise_update(
+        grads: optax.Updates, state: ShampooState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, ShampooState]:
+        # An accelerator would take products of 10 bits, too few for a condition number of 1e4.
+        with jax.default_matmul_precision("float32"):
+            return update(grads, state, params)
+
+    return optax.GradientTransformation(init, precise_update)
 
 
 def shampoo(settings: Settings) -> optax.GradientTransformation:

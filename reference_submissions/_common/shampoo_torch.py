@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,53 +9,55 @@ import torch
 from reference_submissions._common.optimizer_torch import ListOptimizer, gradients
 from reference_submissions._common.settings import Settings
 from reference_submissions._common.shampoo_blocks import (
-    ITERATIONS,
+    MAX_ITERATIONS,
     RIDGE,
+    TINY,
+    TOLERANCE,
     Blocking,
     blocking,
+    check_interval,
     groups,
 )
 
-TINY = 1e-30
-"""Keeps a tensor without any gradient from a division by zero."""
 
+def inverse_root(matrices: torch.Tensor, root: int, previous: torch.Tensor) -> torch.Tensor:
+    """Computes (S / trace(S) + ridge I)^(-1/root) by coupled Newton iterations.
 
-def inverse_root(matrices: torch.Tensor, root: int) -> torch.Tensor:
-    """Returns (S + ridge I)^(-1/root), ridge = :data:`RIDGE` times the Frobenius norm of S.
+    With A = S / trace(S) + ridge I, whose eigenvalues are in (0, 1 + ridge], the iterations are::
 
-    By a coupled Newton iteration, that is by products of matrices.
+        M = A, X = I
+        T = I + (I - M) / root
+        M, X = T^root M, X T
+
+    M goes to I, and X, for which X^root A = M holds, to the inverse root. An iteration that takes
+    M no nearer to I is not done: in float32 it would undo what the last ones reached.
 
     Args:
-      matrices: symmetric positive semi-definite, (n, size, size).
+      matrices: S, symmetric positive semi-definite, (n, size, size), float32. Zeros are taken as
+        a statistic of nothing, whose root is a multiple of I.
       root: a positive integer.
+      previous: as ``matrices``, returned for each matrix that the iterations fail on.
 
     Returns:
-      As ``matrices``, symmetric.
+      As ``matrices``, symmetric up to rounding.
     """
-    identity = torch.eye(matrices.shape[-1], device=matrices.device)
-    norm = torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=TINY)
-    product = matrices / norm + RIDGE * identity
-    # The largest eigenvalue for which the iteration converges.
-    scale = (root + 1) / (2 * torch.linalg.matrix_norm(product, keepdim=True))
-    product, found = scale * product, scale ** (1 / root) * identity
-    with _all_bits():
-        for _ in range(ITERATIONS):
-            step = ((root + 1) * identity - product) / root
-            for _ in range(root):
-                product = step @ product
-            found = found @ step
-    return (found + found.mT) / 2 * norm ** (-1 / root)
-
-
-@contextlib.contextmanager
-def _all_bits() -> Iterator[None]:
-    """Products of matrices on CUDA in float32, whatever is allowed to the model."""
-    allowed = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = allowed
+    identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    trace = matrices.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+    product = matrices / trace.clamp(min=TINY) + RIDGE * identity
+    found = identity.expand(matrices.shape)
+    error = (product - identity).abs().amax((1, 2), keepdim=True)
+    active = error.isfinite()
+    for _ in range(MAX_ITERATIONS):
+        factor = identity + (identity - product) / root
+        new_product = torch.linalg.matrix_power(factor, root) @ product
+        new_error = (new_product - identity).abs().amax((1, 2), keepdim=True)
+        active = active & (new_error < error)
+        if not active.any():
+            break
+        found = torch.where(active, found @ factor, found)
+        product = torch.where(active, new_product, product)
+        error = torch.where(active, new_error, error)
+    return torch.where(error < TOLERANCE, found, previous)
 
 
 def to_blocks(tensor: torch.Tensor, cut: Blocking) -> torch.Tensor:
@@ -82,10 +82,11 @@ def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Shampoo(ListOptimizer):
-    """Blocked Shampoo with momentum, each tensor's step grafted onto Adam's.
+    """Blocked Shampoo with momentum, each block's step grafted onto Adam's.
 
-    Under DistributedDataParallel every process does the same work on the same averaged gradients,
-    and so keeps the same state.
+    Blocks of one size are worked on together, whatever tensors they are of. Under
+    DistributedDataParallel every process does the same work on the same averaged gradients, and so
+    keeps the same state.
     """
 
     def __init__(
@@ -113,69 +114,89 @@ class Shampoo(ListOptimizer):
         Raises:
           ValueError: a number out of its range.
         """
-        if interval < 1:
-            raise ValueError(f"preconditioner_interval is {interval}, but it is at least one step")
-        if block_size < 1:
-            raise ValueError(f"block_size is {block_size}, but a block has at least one row")
+        check_interval(interval)
         options = {"block_size": block_size, "interval": interval}
         super().__init__(params, lr, betas, eps, weight_decay, **options)
+        for group in self.param_groups:
+            for p in group["params"]:
+                blocking(tuple(p.shape), group["block_size"])
 
     def _update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
-        first, steps = self._adam(group, params)
-        states = [self.state[p] for p in params]
+        moments, steps = self._adam(group, params)
+        grads = gradients(params)
         cuts = [blocking(tuple(p.shape), group["block_size"]) for p in params]
-        for p, grad, state, cut in zip(params, gradients(params), states, cuts, strict=True):
-            if "statistics" not in state:
-                shapes = [(cut.num_blocks, *2 * [cut.sizes[i]]) for i in cut.preconditioned]
-                state["statistics"] = [p.new_zeros(shape) for shape in shapes]
-                state["roots"] = [p.new_zeros(shape) for shape in shapes]
-            _update_statistics(to_blocks(grad, cut), state["statistics"], cut, group["betas"][1])
-        if group["t"] % group["interval"] == 0:
-            _update_roots(states)
-        if group["t"] >= group["interval"]:
-            steps = [
-                _grafted(moment, graft, state["roots"], cut)
-                for moment, graft, state, cut in zip(first, steps, states, cuts, strict=True)
-            ]
+        for places in groups(cuts):
+            states = [self.state[params[i]] for i in places]
+            for i, state in zip(places, states, strict=True):
+                if "statistics" not in state:
+                    state.update(_fresh_matrices(params[i], cuts[i]))
+            _update_statistics(
+                _joined(grads, cuts, places), states, cuts[places[0]], group["betas"][1]
+            )
+            if group["t"] % group["interval"] == 0:
+                _update_roots(states)
+            if group["t"] >= group["interval"]:
+                graft = _joined(steps, cuts, places)
+                blocks = _precondition(_joined(moments, cuts, places), states, cuts[places[0]])
+                parts = _grafted(blocks, graft).split([cuts[i].num_blocks for i in places])
+                for i, part in zip(places, parts, strict=True):
+                    steps[i] = from_blocks(part, cuts[i], tuple(params[i].shape))
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(params, steps, alpha=-group["lr"])
 
 
+def _fresh_matrices(p: torch.Tensor, cut: Blocking) -> dict[str, list[torch.Tensor]]:
+    shapes = [(cut.num_blocks, *2 * [cut.sizes[axis]]) for axis in cut.preconditioned]
+    identities = [torch.eye(shape[-1], dtype=p.dtype, device=p.device) for shape in shapes]
+    return {
+        "statistics": [p.new_zeros(shape) for shape in shapes],
+        "roots": [i.repeat(cut.num_blocks, 1, 1) for i in identities],
+    }
+
+
+def _joined(tensors: list[torch.Tensor], cuts: list[Blocking], places: list[int]) -> torch.Tensor:
+    """Returns the blocks of several tensors, one after the other."""
+    return torch.cat([to_blocks(tensors[i], cuts[i]) for i in places])
+
+
 def _update_statistics(
-    blocks: torch.Tensor, statistics: list[torch.Tensor], cut: Blocking, beta2: float
+    blocks: torch.Tensor, states: list[dict[str, Any]], cut: Blocking, beta2: float
 ) -> None:
-    for statistic, axis in zip(statistics, cut.preconditioned, strict=True):
+    for number, axis in enumerate(cut.preconditioned):
         rows = blocks.movedim(axis + 1, 1).reshape(len(blocks), cut.sizes[axis], -1)
-        statistic.mul_(beta2).add_(rows @ rows.mT, alpha=1 - beta2)
-
-
-def _grafted(
-    moment: torch.Tensor, graft: torch.Tensor, roots: list[torch.Tensor], cut: Blocking
-) -> torch.Tensor:
-    """Returns the preconditioned moment with the norm of ``graft``."""
-    if not roots:
-        return graft
-    blocks = to_blocks(moment, cut)
-    for root, axis in zip(roots, cut.preconditioned, strict=True):
-        rows = blocks.movedim(axis + 1, 1)
-        product = (root @ rows.reshape(*rows.shape[:2], -1)).reshape(rows.shape)
-        blocks = product.movedim(1, axis + 1)
-    direction = from_blocks(blocks, cut, tuple(moment.shape))
-    norm = torch.linalg.vector_norm(direction)
-    return direction * (torch.linalg.vector_norm(graft) / norm.clamp(min=TINY))
+        statistics = [state["statistics"][number] for state in states]
+        products = (rows @ rows.mT).split([len(statistic) for statistic in statistics])
+        torch._foreach_mul_(statistics, beta2)
+        torch._foreach_add_(statistics, list(products), alpha=1 - beta2)
 
 
 def _update_roots(states: list[dict[str, Any]]) -> None:
-    """Inverse roots of all statistics; those of one size are computed together."""
-    matrices = [matrix for state in states for matrix in state["statistics"]]
-    targets = [root for state in states for root in state["roots"]]
-    orders = [2 * len(state["roots"]) for state in states for _ in state["roots"]]
-    keys = ((m.shape[-1], order) for m, order in zip(matrices, orders, strict=True))
-    for places in groups(keys):
-        stacked = torch.cat([matrices[place] for place in places])
-        computed = inverse_root(stacked, orders[places[0]])
-        parts = computed.split([len(matrices[place]) for place in places])
-        torch._foreach_copy_([targets[place] for place in places], list(parts))
+    order = 2 * len(states[0]["roots"])
+    for number in range(len(states[0]["roots"])):
+        statistics = [state["statistics"][number] for state in states]
+        roots = [state["roots"][number] for state in states]
+        found = inverse_root(torch.cat(statistics), order, torch.cat(roots))
+        torch._foreach_copy_(roots, list(found.split([len(root) for root in roots])))
+
+
+def _precondition(
+    blocks: torch.Tensor, states: list[dict[str, Any]], cut: Blocking
+) -> torch.Tensor:
+    for number, axis in enumerate(cut.preconditioned):
+        root = torch.cat([state["roots"][number] for state in states])
+        rows = blocks.movedim(axis + 1, 1)
+        product = (root @ rows.reshape(*rows.shape[:2], -1)).reshape(rows.shape)
+        blocks = product.movedim(1, axis + 1)
+    return blocks
+
+
+def _grafted(blocks: torch.Tensor, graft: torch.Tensor) -> torch.Tensor:
+    """Returns the directions of ``blocks`` with the norms of ``graft``, block by block."""
+    axes = tuple(range(1, blocks.dim()))
+    # The largest number first: squares of small preconditioned moments are 0 in float32.
+    blocks = blocks / blocks.abs().amax(axes, keepdim=True).clamp(min=TINY)
+    norm, length = (t.square().sum(axes, keepdim=True).sqrt() for t in (blocks, graft))
+    return blocks * (length / norm.clamp(min=TINY))
 
 
 def shampoo(params: Any, settings: Settings) -> torch.optim.Optimizer:
