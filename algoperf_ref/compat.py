@@ -42,6 +42,23 @@ COLLECTIONS: tuple[str, ...] = ("submissions", "submissions_algorithms", "algori
 """Roots of the dotted names by which submissions of the leaderboards import their own helpers."""
 
 
+def calls_pmap(file: Path) -> bool:
+    """Tells whether a Python file names ``pmap``, alone or as an attribute such as ``jax.pmap``.
+
+    Args:
+      file: of a submission; one that cannot be read or parsed has no ``pmap``.
+    """
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return False
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr == "pmap")
+        or (isinstance(node, ast.Name) and node.id == "pmap")
+        for node in ast.walk(tree)
+    )
+
+
 class _Alias(importlib.abc.Loader):
     """Puts a module of ours under another name."""
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from algoperf_ref import workloads
+from algoperf_ref.compat import calls_pmap
 from algoperf_ref.errors import ProcessFailed, UserError
 from algoperf_ref.flags import normalised, switch
 from algoperf_ref.frameworks import processes
 from algoperf_ref.frameworks.processes import ProcessSettings
+from algoperf_ref.frameworks.twins import load_twin
 from algoperf_ref.harness.console import Console, Observer, Quiet
 from algoperf_ref.harness.loading import find_submission_file
 from algoperf_ref.harness.options import CLOCKS, RunOptions
@@ -121,7 +123,13 @@ def run_study(options: RunOptions, observer: Observer | None = None) -> StudyRes
     """
     options.check()
     # Before the framework is imported: a wrong path is told at once.
-    find_submission_file(options.submission_path, options.framework)
+    file = find_submission_file(options.submission_path, options.framework)
+    if options.framework == "jax" and not options.per_device_layout and calls_pmap(file):
+        print(
+            f"note: {file} calls jax.pmap; if it expects an axis of devices in front of batches "
+            "and parameters, as before v0.6, run it with --per_device_layout",
+            file=sys.stderr,
+        )
     settings = ProcessSettings(
         options.coordinator_address,
         options.num_processes,
@@ -135,7 +143,12 @@ def run_study(options: RunOptions, observer: Observer | None = None) -> StudyRes
             tier=options.tier,
             version=options.rules,
         )
-        return run_trials(options, workload, workload.backend, observer or Quiet())
+        backend, trained = workload.backend, workload
+        if options.per_device_layout:
+            trained = load_twin("algoperf_ref.frameworks.{}_per_device", "jax").PerDeviceWorkload(
+                workload
+            )
+        return run_trials(options, trained, backend, observer or Quiet())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -214,6 +227,7 @@ def _summary(trial: TrialResult) -> str:
 SWITCHES = {
     "torch_compile": "compile models and losses where the workload's policy says so (CUDA only)",
     "compat": "the names algoperf and algorithmic_efficiency lead to this package",
+    "per_device_layout": "JAX: an axis of devices in front of batches and parameters, for jax.pmap",
     "save_checkpoints": "write a checkpoint after every evaluation and at the end",
     "save_intermediate_checkpoints": "keep all checkpoints, not only the newest two",
     "resume_last_run": "go on with the run found in the experiment directory",

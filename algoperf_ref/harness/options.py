@@ -47,6 +47,7 @@ class RunOptions:
     rng_seed: int | None = None
     torch_compile: bool = True
     compat: bool = True
+    per_device_layout: bool = False
     skip_evals: bool = False
     experiment_dir: str | None = None
     experiment_name: str | None = None
@@ -102,6 +103,8 @@ class RunOptions:
                 raise UserError("--step_seconds is given: it needs --clock=steps")
             if not 0 < self.step_seconds < float("inf"):
                 raise UserError(f"--step_seconds is {self.step_seconds}; it must be positive")
+        if self.per_device_layout and self.framework != "jax":
+            raise UserError("--per_device_layout is a layout of JAX; --framework is pytorch")
         self._check_tuning()
 
     def _check_tuning(self) -> None:
