@@ -65,9 +65,9 @@ MINI_TARGETS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "ogbg_silu": (0.4538, 0.4375),
         "ogbg_model_size": (0.2954, 0.3067),
         "wmt": (16.7425, 17.7028),
-        "wmt_post_ln": (18.0, 17.5),
-        "wmt_attention_temp": (18.0, 17.5),
-        "wmt_glu_tanh": (18.0, 17.5),
+        "wmt_post_ln": (12.4339, 14.2665),
+        "wmt_attention_temp": (7.7199, 9.5602),
+        "wmt_glu_tanh": (20.5141, 20.6998),
     }
 )
 
