@@ -40,7 +40,7 @@ class PerDeviceWorkload:
         if self._num_devices > 1 and workload.spec.name.startswith("ogbg"):
             raise UserError(
                 f"--per_device_layout: a batch of {workload.spec.name} is one graph of all "
-                "devices, which cannot be divided; hide all devices but one (CUDA_VISIBLE_DEVICES=0)"
+                "devices, which cannot be divided; hide all but one (CUDA_VISIBLE_DEVICES=0)"
             )
 
     def __getattr__(self, name: str) -> Any:
