@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import numpy as np
 import pytest
 
+from algoperf_ref.records import codec
 from conformance_tests.reference_submissions.training import FRAMEWORKS, Training
+from conformance_tests.workloads.samples import backend
 from reference_submissions._common.averaging import (
     NUM_SNAPSHOTS,
     STATISTICS_PERIOD,
@@ -139,6 +142,28 @@ def test_training_does_not_see_how_often_it_is_evaluated(name, framework, start)
         assert all((ours[k] == expected[k]).all() for k in expected)
     rarely.prepare_for_eval()
     assert any((_values(rarely)[k] != expected[k]).any() for k in expected)
+
+
+@both
+def test_a_checkpoint_of_an_evaluation_goes_on_as_if_there_had_been_none(name, framework, start):
+    straight, stopped, resumed = (start(name, framework) for _ in range(3))
+    straight.steps(9)
+    stopped.steps(5)
+    stopped.prepare_for_eval()
+    exported = backend(framework).export_state(stopped.params, stopped.state, stopped.model_state)
+    stored = codec.decode(*codec.encode(copy.deepcopy(exported)))
+    if framework == "pytorch":
+        # An optimizer has a state for its parameters after a step only.
+        assert not resumed.state["optimizer"].state
+    resumed.params, resumed.state, resumed.model_state = backend(framework).import_state(
+        stored, resumed.params, resumed.state, resumed.model_state
+    )
+    resumed.global_step = 5
+    evaluated, again = _values(stopped), _values(resumed)
+    assert all((again[k] == evaluated[k]).all() for k in evaluated)
+    resumed.steps(4)
+    ours, expected = _values(resumed), _values(straight)
+    assert all((ours[k] == expected[k]).all() for k in expected)
 
 
 class _Real:
