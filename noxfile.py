@@ -99,7 +99,7 @@ def quickstart(session: nox.Session) -> None:
 
 @nox.session
 def leaderboard(session: nox.Session) -> None:
-    """Reference submissions on all mini workloads, run and scored (an hour or two; resumable)."""
+    """Reference submissions on all mini workloads, run and scored (an hour on two cores)."""
     install(session)
     run(session, "-m", "algoperf_ref.leaderboard", *session.posargs)
 
