@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from algoperf_ref.errors import UserError
-from algoperf_ref.score import score_logs
+from algoperf_ref.score import reading, score_logs
 from algoperf_ref.score.__main__ import main
 from spec import rulesets, tiers
 
@@ -230,7 +230,11 @@ def test_logs_of_another_tuning_ruleset_are_announced(
     assert kinds(scored(tmp_path, tuning="self")) == []
 
 
-def test_workloads_of_another_tier_are_ignored(tmp_path: Path, write_trial: WriteTrial) -> None:
+def test_workloads_of_another_tier_are_ignored(
+    tmp_path: Path, write_trial: WriteTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All workloads of the benchmark are in both tiers; here the mini tier has ogbg only."""
+    monkeypatch.setattr(reading.tiers, "names", lambda tier: ("ogbg",))
     write_trial("s", [(1.0, 0.1)], workload="wmt")
     with pytest.raises(UserError, match="tier mini has no wmt"):
         scored(tmp_path)
