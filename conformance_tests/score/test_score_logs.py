@@ -234,8 +234,8 @@ def test_workloads_of_another_tier_are_ignored(
     tmp_path: Path, write_trial: WriteTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All workloads of the benchmark are in both tiers; here the mini tier has ogbg only."""
-    monkeypatch.setattr(reading.tiers, "names", lambda tier: ("ogbg",))
     write_trial("s", [(1.0, 0.1)], workload="wmt")
+    monkeypatch.setattr(reading.tiers, "names", lambda tier: ("ogbg",))
     with pytest.raises(UserError, match="tier mini has no wmt"):
         scored(tmp_path)
 
