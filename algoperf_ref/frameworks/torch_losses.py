@@ -197,8 +197,11 @@ def softmax_cross_entropy(
         likelihood = logarithms.gather(1, labels.long()[:, None])[:, 0]
     else:
         likelihood = (labels * logarithms).sum(-1)
-    # The mean over the classes is the part of alpha / classes.
-    per_example = -((1.0 - label_smoothing) * likelihood + label_smoothing * logarithms.mean(-1))
+    if not _is_zero(label_smoothing):
+        # The mean over the classes is the part of alpha / classes.
+        mean = logarithms.mean(-1)
+        likelihood = (1.0 - label_smoothing) * likelihood + label_smoothing * mean
+    per_example = -likelihood
     if mask is None:
         n_valid_examples = torch.full((), len(per_example), device=per_example.device)
     else:
@@ -208,6 +211,15 @@ def softmax_cross_entropy(
         "n_valid_examples": n_valid_examples,
         "per_example": per_example,
     }
+
+
+_NO_LABEL = -(2**62)
+"""A label that is ignored: none that anybody writes."""
+
+
+def _is_zero(label_smoothing: Any) -> bool:
+    """Tells whether there is nothing to smooth, without reading a tensor."""
+    return isinstance(label_smoothing, (int, float)) and label_smoothing == 0
 
 
 def token_cross_entropy(
@@ -248,11 +260,20 @@ def token_cross_entropy(
         has_weight = mask != 0
         logits = torch.where(has_weight[:, :, None], logits, 0.0)
         labels = torch.where(has_weight, labels, 0)
-    normaliser = torch.logsumexp(logits, dim=-1)
-    chosen = logits.gather(-1, labels.long()[:, :, None])[:, :, 0]
-    # The mean over the classes is the part of alpha / classes.
-    expected = (1.0 - label_smoothing) * chosen + label_smoothing * logits.mean(-1)
-    per_example = normaliser - expected
+    if _is_zero(label_smoothing):
+        # In one pass over the logits, of which there are very many.
+        per_example = F.cross_entropy(
+            logits.flatten(0, 1),
+            labels.flatten().long(),
+            reduction="none",
+            ignore_index=_NO_LABEL,
+        ).reshape(labels.shape)
+    else:
+        normaliser = torch.logsumexp(logits, dim=-1)
+        chosen = logits.gather(-1, labels.long()[:, :, None])[:, :, 0]
+        # The mean over the classes is the part of alpha / classes.
+        expected = (1.0 - label_smoothing) * chosen + label_smoothing * logits.mean(-1)
+        per_example = normaliser - expected
     if mask is None:
         n_valid_examples = torch.full((), per_example.numel(), device=per_example.device)
     else:
