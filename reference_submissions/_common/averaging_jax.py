@@ -86,7 +86,8 @@ def schedule_free_adamw(
 
 
 class LawaState(NamedTuple):
-    """Finished steps, the last snapshots (NUM_SNAPSHOTS, ...), and their mean."""
+    """Finished steps, the last snapshots (NUM_SNAPSHOTS, ...), and their mean; before the first
+    snapshot, the weights of the training."""
 
     num_steps: jax.Array
     snapshots: optax.Params
@@ -103,22 +104,27 @@ def _keep_snapshots(period: int) -> optax.GradientTransformation:
     def update(
         updates: optax.Updates, state: LawaState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, LawaState]:
-        number = state.num_steps // period
+        num_steps = state.num_steps + 1
+        number = num_steps // period  # of the snapshot, from 1
 
         def take() -> tuple[optax.Params, optax.Params]:
             new = optax.apply_updates(params, updates)
             snapshots = jax.tree.map(
-                lambda room, p: room.at[number % NUM_SNAPSHOTS].set(p), state.snapshots, new
+                lambda room, p: room.at[(number - 1) % NUM_SNAPSHOTS].set(p), state.snapshots, new
             )
-            count = jnp.minimum(number + 1, NUM_SNAPSHOTS)
+            count = jnp.minimum(number, NUM_SNAPSHOTS)
             # Places that are not filled yet are 0.
             return snapshots, jax.tree.map(lambda room: room.sum(0) / count, snapshots)
 
         def keep() -> tuple[optax.Params, optax.Params]:
             return state.snapshots, state.averaged
 
-        snapshots, averaged = jax.lax.cond(state.num_steps % period == 0, take, keep)
-        return updates, LawaState(state.num_steps + 1, snapshots, averaged)
+        def follow() -> tuple[optax.Params, optax.Params]:
+            return state.snapshots, optax.apply_updates(params, updates)
+
+        which = jnp.where(number == 0, 2, jnp.where(num_steps % period == 0, 1, 0))
+        snapshots, averaged = jax.lax.switch(which, (keep, take, follow))
+        return updates, LawaState(num_steps, snapshots, averaged)
 
     return optax.GradientTransformation(init, update)
 

@@ -89,15 +89,18 @@ class LawaNadamW(AveragingOptimizer, NadamW):
 
     def _update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
         super()._update(group, params)
-        number, rest = divmod(group["t"] - 1, group["period"])
-        if rest:
+        number, rest = divmod(group["t"], group["period"])  # of the snapshot, from 1
+        if number == 0:
+            for p in params:
+                self.state[p]["averaged"] = p.clone()
+        if number == 0 or rest:
             return
-        count = min(number + 1, NUM_SNAPSHOTS)
+        count = min(number, NUM_SNAPSHOTS)
         for p in params:
             state = self.state[p]
             if "snapshots" not in state:
                 state["snapshots"] = p.new_zeros((NUM_SNAPSHOTS, *p.shape))
-            state["snapshots"][number % NUM_SNAPSHOTS] = p
+            state["snapshots"][(number - 1) % NUM_SNAPSHOTS] = p
             # Places that are not filled yet are 0.
             state["averaged"] = state["snapshots"].sum(0) / count
 
