@@ -48,14 +48,10 @@ def calls_pmap(file: Path) -> bool:
     Args:
       file: of a submission; one that cannot be read or parsed has no ``pmap``.
     """
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError, OSError):
-        return False
     return any(
         (isinstance(node, ast.Attribute) and node.attr == "pmap")
         or (isinstance(node, ast.Name) and node.id == "pmap")
-        for node in ast.walk(tree)
+        for node in _nodes(file)
     )
 
 
@@ -134,13 +130,23 @@ class _OwnHelpers(importlib.abc.MetaPathFinder):
 
     def __init__(self, file: Path) -> None:
         self._directories = [file.parent, *file.parent.parents]
-        found = {name for name in _imported_names(file.parent) if self._own_file(name)}
         # Packages that are there only to lead to a file.
-        self._prefixes = {
-            ".".join(parts[:end])
-            for parts in (name.split(".") for name in found)
-            for end in range(1, len(parts))
-        }
+        self._prefixes: set[str] = set()
+        # Only files that may be the submission's: others in its directory may be very many.
+        waiting, seen = sorted(file.parent.glob("*.py")), set[Path]()
+        while waiting:
+            place = waiting.pop()
+            if place in seen:
+                continue
+            seen.add(place)
+            for name in _imported_names(place):
+                found = self._own_file(name)
+                if found is None:
+                    continue
+                parts = name.split(".")
+                self._prefixes.update(".".join(parts[:end]) for end in range(1, len(parts)))
+                if found.origin is not None:
+                    waiting.append(Path(found.origin))
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -164,20 +170,24 @@ class _OwnHelpers(importlib.abc.MetaPathFinder):
         return None
 
 
-def _imported_names(directory: Path) -> Iterator[str]:
-    """Yields what the Python files of a directory import from the collections."""
-    for file in sorted(directory.rglob("*.py")):
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (SyntaxError, ValueError, OSError):
-            continue  # told when it is imported
-        for node in ast.walk(tree):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            yield from (name for name in names if name.partition(".")[0] in COLLECTIONS)
+def _nodes(file: Path) -> Iterator[ast.AST]:
+    """Yields the syntax of a Python file; nothing of one that cannot be read or parsed."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return  # told when it is imported
+    yield from ast.walk(tree)
+
+
+def _imported_names(file: Path) -> Iterator[str]:
+    """Yields what a Python file imports from the collections."""
+    for node in _nodes(file):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if name.partition(".")[0] in COLLECTIONS)
 
 
 def _package_without_files(fullname: str) -> importlib.machinery.ModuleSpec:

@@ -37,7 +37,7 @@ class PerDeviceWorkload:
             )
         self._workload = workload
         self._num_devices = jax.local_device_count()
-        if self._num_devices > 1 and workload.spec.name.startswith("ogbg"):
+        if self._num_devices > 1 and not workload.has_rows:
             raise UserError(
                 f"--per_device_layout: a batch of {workload.spec.name} is one graph of all "
                 "devices, which cannot be divided; hide all but one (CUDA_VISIBLE_DEVICES=0)"

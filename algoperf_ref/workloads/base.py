@@ -38,12 +38,15 @@ class BaseWorkload(WorkloadConstants, abc.ABC):
       sizes: what ``build`` needs, with ``of(spec)`` to read it from the workload's row.
       spec, tier, backend: as given.
       metrics_logger: None, or the logger that submissions may write to.
+      has_rows: whether an example has rows of its own in a batch that all devices share (JAX), so
+        that the rows can be divided.
       torch_compile_model: whether the PyTorch harness compiles the model on CUDA.
       torch_compile_loss: whether it compiles the loss.
     """
 
     twins: ClassVar[str]
     sizes: ClassVar[Any]
+    has_rows: ClassVar[bool] = True
     torch_compile_model = True
     torch_compile_loss = False
 

@@ -214,6 +214,26 @@ def test_helpers_are_found_under_the_names_of_the_leaderboards(prefix: str, tmp_
     assert not any(name.partition(".")[0] in COLLECTIONS for name in sys.modules)
 
 
+def test_helpers_of_helpers_are_found_and_other_directories_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment beside a submission has ten thousands of files."""
+    directory = tmp_path / "mine"
+    far = "submissions.team.external_tuning.mine"
+    write(directory / "inner" / "first.py", f"from {far}.other.second import VALUE\n")
+    write(directory / "other" / "second.py", "VALUE = 8\n")
+    stranger = write(directory / ".venv" / "lib" / "stranger.py", "VALUE = 1\n")
+    text = "from submissions.self_tuning.mine.inner.first import VALUE\n"
+    file = write(directory / "submission.py", text + FUNCTIONS)
+    read: list[Path] = []
+    plain = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or plain(path))
+    with loaded_submission(file, "jax") as submission:
+        assert submission.module.VALUE == 8
+    assert directory / "other" / "second.py" in read
+    assert stranger not in read
+
+
 def test_a_repository_in_its_own_place_is_imported_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -40,32 +41,26 @@ def initializer(settings: Callable[[Any, int], Settings]) -> Callable[..., dict[
     return init_optimizer_state
 
 
-class _Randomness:
-    """The state of torch's global generators, to draw the same numbers again."""
+def _replayed(device: torch.device) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """Keeps the state of torch's global generators.
 
-    def __init__(self, device: torch.device) -> None:
-        self._devices = [device] if device.type == "cuda" else []
-        self._cpu = torch.random.get_rng_state()
-        self._cuda = [torch.cuda.get_rng_state(one) for one in self._devices]
+    Returns:
+      Makes a context that draws the same numbers from here, and leaves the generators as it found
+      them.
+    """
+    devices = [device] if device.type == "cuda" else []
+    of_cpu = torch.random.get_rng_state()
+    of_devices = [torch.cuda.get_rng_state(one) for one in devices]
 
-    def again(self) -> Any:
-        """Returns a context that draws from here, and leaves the generators as they are now."""
-        context = torch.random.fork_rng(self._devices)
-        return _Replayed(context, self._cpu, list(zip(self._devices, self._cuda, strict=True)))
+    @contextlib.contextmanager
+    def again() -> Iterator[None]:
+        with torch.random.fork_rng(devices):
+            torch.random.set_rng_state(of_cpu)
+            for one, state in zip(devices, of_devices, strict=True):
+                torch.cuda.set_rng_state(state, one)
+            yield
 
-
-class _Replayed:
-    def __init__(self, context: Any, cpu: torch.Tensor, cuda: list[tuple[Any, Any]]) -> None:
-        self._context, self._cpu, self._cuda = context, cpu, cuda
-
-    def __enter__(self) -> None:
-        self._context.__enter__()
-        torch.random.set_rng_state(self._cpu)
-        for device, state in self._cuda:
-            torch.cuda.set_rng_state(state, device)
-
-    def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
+    return again
 
 
 def update_params(
@@ -92,7 +87,7 @@ def update_params(
     del current_params_types, hyperparameters, loss_type, eval_results, train_state
     model, options = current_param_container, optimizer_state["options"]
     model.zero_grad(set_to_none=True)
-    randomness = _Randomness(next(model.parameters()).device)
+    again = _replayed(next(model.parameters()).device)
     loss, model_state = mean_loss(workload, model, model_state, batch, rng, options, True)
     loss.backward()  # type: ignore[no-untyped-call]
     start = _global_mean(loss)
@@ -109,7 +104,7 @@ def update_params(
     @torch.no_grad()
     def is_enough(rate: float) -> bool:
         move(rate)
-        with randomness.again():
+        with again():
             there, _ = mean_loss(workload, model, model_state, batch, rng, options, False)
         # False for a loss that is not a number.
         return _global_mean(there) <= start - line_search.SUFFICIENT * rate * norm**2

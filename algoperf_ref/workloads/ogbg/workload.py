@@ -26,6 +26,7 @@ class OgbgWorkload(BaseWorkload):
 
     twins = "algoperf_ref.workloads.ogbg.gnn_{}"
     sizes = GraphNetworkSizes
+    has_rows = False  # one graph of all graphs
     torch_compile_model = False
     torch_compile_loss = True
 
